@@ -1,0 +1,5 @@
+"""python -m imserver"""
+
+from imserver.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""The command line: `imserver` serves; the other commands are at hand beside it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import trio
+
+from imserver import Config, ConfigError, StoreError, __version__, open_server
+from imserver.config import CONFIG_VARIABLE, load_config
+from imserver.log import set_up_logging
+
+logger = logging.getLogger("imserver")
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="imserver %(version)s")
+@click.option("--config", type=click.Path(path_type=Path), envvar=CONFIG_VARIABLE,
+              help="Settings file.  [default: config.toml, if it is there]")  # fmt: skip
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0: any free.  [default: 8080]")
+@click.option("--data", help="Folder that holds everything.  [default: data]")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
+              help="What is logged.  [default: info]")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["auto", "human", "json"]),
+              help="How it is logged.  [default: auto, human on a terminal]")  # fmt: skip
+@click.pass_context
+def main(
+    context: click.Context,
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    data: str | None,
+    log_level: str | None,
+    log_format: str | None,
+) -> None:
+    """An instant-messaging server in one process and one SQLite file.
+
+    Without a command, serve. Flags win over environment variables (IMSERVER_PORT,
+    IMSERVER_LOG_LEVEL, ...), those over the settings file.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    flags = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "log.level": log_level,
+        "log.format": log_format,
+    }
+    try:
+        settings = load_config(config, flags=flags)
+    except ConfigError as error:
+        fail(str(error))
+    set_up_logging(settings.log.level, settings.log.format)
+    serve(settings)
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    try:
+        trio.run(_serve, config)
+    except ConfigError as error:
+        fail(str(error))
+    except StoreError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot listen on {config.host} port {config.port}: {error.strerror or error}")
+
+
+async def _serve(config: Config) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_server(config) as server:
+            print(
+                f"imserver {__version__} ready on {server.url} (database {server.database})",
+                flush=True,
+            )
+            async for number in signals:
+                logger.info("%s: shutting down", signal.Signals(number).name)
+                break
+
+
+def fail(sentence: str) -> NoReturn:
+    """Say what is wrong in one sentence, and exit with 1."""
+    print(f"imserver: {sentence}", file=sys.stderr)
+    raise SystemExit(1)

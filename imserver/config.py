@@ -1,0 +1,212 @@
+"""Settings: frozen structs from `config.toml`, the environment and flags, the latter first.
+
+The fields' docstrings stand in `config.toml`, which documents every setting with its default; a
+test holds the two together. Known to the command line and the composition root alone: everyone
+else is handed plain values.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+ENVIRONMENT_PREFIX = "IMSERVER_"
+DEFAULT_FILE = "config.toml"
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the text is one sentence that names its key."""
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True):
+    """[log]"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "human", "json"] = "auto"
+
+
+class Store(Struct, frozen=True, forbid_unknown_fields=True):
+    """[store]"""
+
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    readers: Annotated[int, Meta(ge=1, le=64)] = 4
+    batch: Count = 1000
+    pending_writes: Count = 10_000
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """[limits]"""
+
+    content_bytes: Bytes = 64 * 1024
+    body_bytes: Bytes = 1024 * 1024
+    frame_bytes: Bytes = 1024 * 1024
+    header_bytes: Bytes = 32 * 1024
+    page_bytes: Bytes = 512 * 1024
+    outbox_bytes: Bytes = 1024 * 1024
+    group_members: Count = 20_000
+    connections: Count = 1_000_000
+
+
+class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
+    """[timeouts], in seconds"""
+
+    request_head: Seconds = 10.0
+    login: Seconds = 10.0
+    ping: Seconds = 30.0
+    silence: Seconds = 90.0
+    rest_idle: Seconds = 75.0
+    shutdown: Seconds = 10.0
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings. Sizes are bytes, times are seconds."""
+
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    data: Annotated[str, Meta(min_length=1)] = "data"
+    database: Annotated[str, Meta(min_length=1)] = "imserver.db"
+    allow_open_network: bool = False
+    log: Log = Log()
+    store: Store = Store()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+
+    @property
+    def database_path(self) -> str:
+        """The database's file, or `:memory:`."""
+        if self.database == ":memory:":
+            return self.database
+        return str(Path(self.data) / self.database)
+
+    def check(self) -> None:
+        """Refuse settings that do not go together.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        if not self.allow_open_network and not is_loopback(self.host):
+            raise ConfigError(
+                f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
+                "may be anyone: set allow_open_network = true if that is what you want"
+            )
+        if self.timeouts.silence <= self.timeouts.ping:
+            raise ConfigError("timeouts.silence must be longer than timeouts.ping")
+        if self.limits.content_bytes > self.limits.frame_bytes:
+            raise ConfigError("limits.content_bytes must not exceed limits.frame_bytes")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen on can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_config(
+    file: Path | None = None,
+    *,
+    environment: dict[str, str] | None = None,
+    flags: dict[str, Any] | None = None,
+) -> Config:
+    """The settings of this run: flags over environment over file over defaults.
+
+    `file` must exist; without it, `config.toml` in the working folder is read if it is there.
+    Flags and variables with the value None, or empty, do not count.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value; names the key.
+    """
+    settings = _read_file(file)
+    for key, text in _from_environment(os.environ if environment is None else environment):
+        _put(settings, key, text)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            _put(settings, tuple(name.split(".")), value)
+    try:
+        # Variables and flags are text; numbers in them are numbers (strict=False).
+        config = msgspec.convert(settings, Config, strict=False)
+        if file is not None or Path(DEFAULT_FILE).exists():
+            msgspec.convert(_read_file(file), Config)  # a file's types must be right
+    except msgspec.ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+    config.check()
+    return config
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    path = Path(DEFAULT_FILE) if file is None else file
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if file is None:
+            return {}
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def settings() -> list[tuple[str, ...]]:
+    """Every setting's key, as the path to it."""
+    keys: list[tuple[str, ...]] = []
+    for field in msgspec.structs.fields(Config):
+        if isinstance(field.type, type) and issubclass(field.type, Struct):
+            keys += [(field.name, inner.name) for inner in msgspec.structs.fields(field.type)]
+        else:
+            keys.append((field.name,))
+    return keys
+
+
+def environment_name(key: tuple[str, ...]) -> str:
+    """The environment variable of a setting: IMSERVER_PORT, IMSERVER_LOG_LEVEL."""
+    return ENVIRONMENT_PREFIX + "_".join(key).upper()
+
+
+def _from_environment(
+    environment: dict[str, str] | os._Environ[str],
+) -> list[tuple[tuple[str, ...], str]]:
+    known = {environment_name(key): key for key in settings()}
+    found = []
+    for name, value in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX) or not value or name == CONFIG_VARIABLE:
+            continue
+        if name not in known:
+            raise ConfigError(f"{name}: there is no such setting")
+        found.append((known[name], value))
+    return found
+
+
+CONFIG_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
+
+
+def _put(settings: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
+    *sections, name = key
+    for section in sections:
+        inner = settings.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{section} is a section, not a value")
+        settings = inner
+    settings[name] = value
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    text, _, place = str(error).partition(" - at `$")
+    section = place.rstrip("`").lstrip(".")
+    if text.startswith("Object contains unknown field"):
+        name = text.split("`")[1]
+        return f"{section + '.' if section else ''}{name}: there is no such setting"
+    return f"{section or 'config'}: {text[0].lower()}{text[1:]}"

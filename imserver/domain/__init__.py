@@ -1,0 +1,1 @@
+"""The rules and shapes of messaging: pure, with no I/O of any kind."""

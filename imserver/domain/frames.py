@@ -1,0 +1,274 @@
+"""The WebSocket envelope, and the request and answer payloads of every operation.
+
+Requests are checked here, once, for shape; what they may do is for `service` to say. Unknown
+fields are ignored. Answers carry the fields of the API document in its order.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.model import Group, Member, Message
+
+MAX_MESSAGE_ID: Final = 128  # characters of the envelope's correlation id
+MAX_LIMIT: Final = 200  # messages on a page of sync
+DEFAULT_LIMIT: Final = 50
+
+
+class Envelope(Struct, frozen=True, gc=False):
+    """What every frame is wrapped in; the client's `timestamp` is its own affair."""
+
+    type: str
+    data: Raw = Raw(b"{}")
+    message_id: Annotated[str, Meta(max_length=MAX_MESSAGE_ID)] | None = None
+
+
+# -- requests ---------------------------------------------------------------------------------
+
+
+class Nothing(Struct, frozen=True):
+    """A request without parameters."""
+
+
+class Login(Struct, frozen=True):
+    """Say who this connection is."""
+
+    user_id: str | None = None
+    token: str | None = None
+    platform: str | None = None
+
+
+class Heartbeat(Struct, frozen=True):
+    """A sign of life."""
+
+    user_id: str | None = None
+
+
+class SendMessage(Struct, frozen=True, gc=False):
+    """A message to one user or to a group; `group_id` wins where both are given."""
+
+    content: str | None = None
+    receiver_id: str | None = None
+    group_id: str | None = None
+    type: str | None = None
+    client_msg_id: str | None = None
+
+
+class GetMessage(Struct, frozen=True):
+    """One message by its id."""
+
+    message_id: str
+
+
+class Ack(Struct, frozen=True):
+    """Say how far a message has come; `cumulative` means all before it in its conversation too."""
+
+    message_id: str
+    status: str
+    cumulative: bool = False
+
+
+class SyncOffline(Struct, frozen=True):
+    """The messages after a cursor, or all that are not acknowledged."""
+
+    last_message_id: str | None = None
+    limit: int | None = None
+    include_own: bool = False
+
+
+class CreateGroup(Struct, frozen=True):
+    """A new group of the caller and `members`."""
+
+    name: str | None = None
+    description: str | None = None
+    members: list[str] | None = None
+
+
+class GroupRef(Struct, frozen=True):
+    """A group by its id."""
+
+    group_id: str
+
+
+# -- answers ----------------------------------------------------------------------------------
+
+
+class Success(Struct, frozen=True):
+    """It is done."""
+
+    success: bool = True
+
+
+class LoggedIn(Struct, frozen=True):
+    """The connection now is `user_id`'s."""
+
+    success: bool
+    message: str
+    user_id: str
+
+
+class HeartbeatAnswer(Struct, frozen=True):
+    """The server's time, in milliseconds."""
+
+    timestamp: int
+
+
+class Sent(Struct, frozen=True):
+    """The message as stored: it is on disk."""
+
+    success: bool
+    message_id: str
+    message: Message
+
+
+class OneMessage(Struct, frozen=True):
+    """One message."""
+
+    message: Message
+
+
+class Page(Struct, frozen=True, omit_defaults=True):
+    """Messages, oldest first; `has_more` is exact."""
+
+    messages: list[Message]
+    has_more: bool
+
+
+class OneGroup(Struct, frozen=True):
+    """One group."""
+
+    group: Group
+
+
+class Members(Struct, frozen=True):
+    """All members of a group, the owner included."""
+
+    members: list[Member]
+
+
+class Health(Struct, frozen=True, omit_defaults=True):
+    """`status` is `ok`, or `degraded` while the store refuses writes."""
+
+    status: str
+    timestamp: int
+    reason: str | None = None
+
+
+class Stats(Struct, frozen=True):
+    """Open WebSockets, logged in or not, and users with at least one session."""
+
+    connections: int
+    online_users: int
+    timestamp: int
+
+
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """A refusal over REST, and the payload of an `error` frame."""
+
+    error: str
+    code: str
+    retry_after_ms: int | None = None
+
+
+class Refusal(Struct, frozen=True, omit_defaults=True):
+    """A refusal as the answer to a known WebSocket frame; `success` is false."""
+
+    success: bool
+    error: str
+    code: str
+    retry_after_ms: int | None = None
+
+
+class StatusChange(Struct, frozen=True, omit_defaults=True):
+    """The payload of `message_status`: how far `user_id` has come with a message."""
+
+    message_id: str
+    status: str
+    user_id: str
+    timestamp: int
+    cumulative: bool = False
+
+
+# -- codec ------------------------------------------------------------------------------------
+
+_encoder = msgspec.json.Encoder()
+encode_json = _encoder.encode
+_envelope_decoder = msgspec.json.Decoder(Envelope)
+
+ERROR_TYPE: Final = "error"
+NEW_MESSAGE: Final = "new_message"
+NEW_GROUP_MESSAGE: Final = "new_group_message"
+MESSAGE_STATUS: Final = "message_status"
+
+
+def decode_envelope(text: bytes | bytearray) -> Envelope:
+    """Decode the envelope of a frame; its `data` stays undecoded.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    try:
+        return _envelope_decoder.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise malformed(error) from None
+
+
+def malformed(error: Exception) -> ApiError:
+    """The refusal for a request that could not be decoded; names the field, quotes no input."""
+    match error:
+        case RecursionError():
+            return ApiError(Code.INVALID_REQUEST, "JSON is nested too deeply")
+        case UnicodeDecodeError():
+            return ApiError(Code.INVALID_REQUEST, "JSON is not UTF-8")
+        case msgspec.ValidationError():
+            return ApiError(Code.INVALID_REQUEST, str(error))
+        case _:
+            return ApiError(Code.INVALID_REQUEST, "The request is not valid JSON")
+
+
+def error_body(error: ApiError) -> bytes:
+    """The JSON of a refusal, as REST and `error` frames carry it."""
+    return encode_json(ErrorBody(error.detail, error.code.value, error.retry_after_ms))
+
+
+def refusal(error: ApiError) -> bytes:
+    """The JSON of a refusal inside the answer to a known frame: with `"success": false`."""
+    return encode_json(Refusal(False, error.detail, error.code.value, error.retry_after_ms))
+
+
+def frame(kind: str, data: bytes, time_ms: int, correlation: str | None = None) -> bytes:
+    """A whole frame: `data` is JSON already; `correlation` is echoed as `message_id`."""
+    tail = b"" if correlation is None else b',"message_id":' + encode_json(correlation)
+    return b'{"type":"%b","data":%b,"timestamp":%d%b}' % (kind.encode(), data, time_ms, tail)
+
+
+def push_of(message: Message, encoded: bytes) -> bytes:
+    """The push that carries a new message, which is encoded already."""
+    kind = NEW_MESSAGE if message.group_id is None else NEW_GROUP_MESSAGE
+    return frame(kind, encoded, message.timestamp, message.id)
+
+
+def sent_answer(identifier: str, encoded: bytes) -> bytes:
+    """The answer to a send, as `Sent` describes it, around a message that is encoded already."""
+    return b'{"success":true,"message_id":"%b","message":%b}' % (identifier.encode(), encoded)
+
+
+def status_push(change: StatusChange) -> bytes:
+    """The push that tells how far a message has come."""
+    return frame(MESSAGE_STATUS, encode_json(change), change.timestamp)
+
+
+def decode_payload(decoder: msgspec.json.Decoder[Any], data: Raw) -> Any:
+    """Decode the payload of a frame with its operation's decoder; `null` means empty.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    try:
+        return decoder.decode(data if data != b"null" else b"{}")
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise malformed(error) from None

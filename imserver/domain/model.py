@@ -1,0 +1,140 @@
+"""The things that a messenger is about, as clients see them, and the grammar of their names.
+
+Field names and their order are those of the API document. Times are integer milliseconds since
+the epoch in messages, RFC 3339 UTC in groups.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Final
+
+from msgspec import Struct
+
+from imserver.domain.errors import ApiError, Code
+
+MAX_USER_ID: Final = 64  # characters
+MAX_CLIENT_MSG_ID: Final = 128  # characters
+MAX_GROUP_NAME: Final = 128  # characters
+MAX_GROUP_DESCRIPTION: Final = 1024  # characters
+SYSTEM_USER: Final = "system"  # the sender of system messages; nobody may be called so
+
+MESSAGE_TYPES: Final = ("text", "image", "file", "voice", "video", "system")
+MESSAGE_PREFIX: Final = "msg_"
+GROUP_PREFIX: Final = "group_"
+MAX_SEQ: Final = 2**63 - 1  # SQLite's largest rowid
+
+
+class Role(IntEnum):
+    """A member's role in a group; the number is what the database holds."""
+
+    MEMBER = 0
+    ADMIN = 1
+    OWNER = 2
+
+    @property
+    def label(self) -> str:
+        """The role as clients see it."""
+        return self.name.lower()
+
+
+class Level(IntEnum):
+    """How far a message has come with one recipient; each level includes those below it."""
+
+    SENT = 0
+    DELIVERED = 1
+    READ = 2
+
+    @property
+    def label(self) -> str:
+        """The status as clients see it."""
+        return self.name.lower()
+
+
+class Event(Struct, frozen=True, omit_defaults=True):
+    """What a system message tells, for programs."""
+
+    kind: str  # created, join, leave, transfer
+    user_id: str  # whom it concerns
+    by: str  # who did it
+
+
+class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A message as its recipients see it: `receiver_id` or `group_id`, never both."""
+
+    id: str
+    sender_id: str
+    receiver_id: str | None = None
+    group_id: str | None = None
+    type: str
+    content: str
+    status: str
+    timestamp: int
+    event: Event | None = None
+
+
+class Group(Struct, frozen=True):
+    """A group; `members` are the others than the owner, in the order in which they came."""
+
+    id: str
+    name: str
+    description: str
+    owner_id: str
+    members: list[str]
+    created_at: str
+    updated_at: str
+
+
+class Member(Struct, frozen=True):
+    """One user's membership of one group."""
+
+    id: str
+    group_id: str
+    user_id: str
+    role: str
+    joined_at: str
+
+
+def message_id(seq: int) -> str:
+    """The id of the message that has place `seq` in the server's one order."""
+    return f"{MESSAGE_PREFIX}{seq}"
+
+
+def parse_message_id(text: str) -> int | None:
+    """The place of a message in the server's order; None if `text` cannot be a message id."""
+    digits = text.removeprefix(MESSAGE_PREFIX)
+    if digits == text or not digits.isascii() or not digits.isdigit() or len(digits) > 19:
+        return None
+    seq = int(digits)
+    # Only one spelling counts: msg_007 names nothing.
+    return seq if seq <= MAX_SEQ and str(seq) == digits else None
+
+
+def check_user_id(user_id: str, name: str = "user_id") -> str:
+    """Return `user_id` if it is well formed.
+
+    1-64 characters, no white space and no control or formatting characters of any script.
+
+    Raises:
+        ApiError: `invalid_request`, naming the field `name`; `forbidden` for the server's own id.
+    """
+    if not 1 <= len(user_id) <= MAX_USER_ID:
+        raise ApiError(Code.INVALID_REQUEST, f"{name} must have 1 to {MAX_USER_ID} characters")
+    # Nearly all ids are printable ASCII, and that is one C call each.
+    if not (user_id.isascii() and user_id.isprintable() and " " not in user_id):
+        for character in user_id:
+            if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"):
+                raise ApiError(
+                    Code.INVALID_REQUEST,
+                    f"{name} must not contain white space or control characters",
+                )
+    if user_id == SYSTEM_USER:
+        raise ApiError(Code.FORBIDDEN, f'"{SYSTEM_USER}" is the server itself')
+    return user_id
+
+
+def rfc3339(time_ms: int) -> str:
+    """A time as groups show it: UTC, to the second, with `Z`."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

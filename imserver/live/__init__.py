@@ -1,0 +1,1 @@
+"""Who is connected, in memory only: it dies with the process."""

@@ -1,0 +1,119 @@
+"""Sessions, presence and fan-out.
+
+Every method is synchronous: what one does is done before anything else happens, so nobody ever
+sees half a change. Law: `publish` only queues; `flush` lets everything out, one send a session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imserver.live.outbox import Link, Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from imserver.domain.errors import CloseCode
+
+
+class Session:
+    """One connection: its user once logged in, its way out, and when it was last heard of."""
+
+    __slots__ = ("heard", "link", "opened", "outbox", "pinged", "user_id")
+
+    def __init__(self, link: Link, outbox: Outbox, now: float) -> None:
+        self.link = link
+        self.outbox = outbox
+        self.user_id: str | None = None
+        self.opened = now  # seconds on the hub's clock
+        self.heard = now
+        self.pinged = False  # since last heard
+
+
+class Hub:
+    """Owner of the sessions and of who is online."""
+
+    def __init__(self, frame: Callable[[bytes], bytes], *, outbox_bytes: int) -> None:
+        self.frame = frame  # puts a payload into a WebSocket frame
+        self.tick = 0.0  # seconds; the sweeper's coarse clock
+        self._outbox_bytes = outbox_bytes
+        self._sessions: dict[Session, None] = {}
+        self._online: dict[str, dict[Session, None]] = {}
+        self._unsent: dict[Outbox, None] = {}
+
+    @property
+    def connections(self) -> int:
+        """Open WebSockets, logged in or not."""
+        return len(self._sessions)
+
+    @property
+    def online_users(self) -> int:
+        """Users with at least one session."""
+        return len(self._online)
+
+    def sessions(self) -> Iterator[Session]:
+        """All sessions, as they are now."""
+        return iter(list(self._sessions))
+
+    def open(self, link: Link) -> Session:
+        """Register a connection; nobody is logged in on it yet."""
+        session = Session(link, Outbox(link, self._outbox_bytes), self.tick)
+        self._sessions[session] = None
+        return session
+
+    def login(self, session: Session, user_id: str) -> None:
+        """From now on the session gets what is pushed to the user."""
+        session.user_id = user_id
+        self._online.setdefault(user_id, {})[session] = None
+
+    def close(self, session: Session) -> None:
+        """Forget a session whose connection has ended."""
+        session.outbox.abandon()
+        self._unsent.pop(session.outbox, None)
+        self._sessions.pop(session, None)
+        if session.user_id is not None:
+            others = self._online.get(session.user_id)
+            if others is not None:
+                others.pop(session, None)
+                if not others:
+                    del self._online[session.user_id]
+
+    def publish(self, payload: bytes, users: Collection[str], skip: Session | None = None) -> None:
+        """Queue a payload for every session of `users` but `skip`; framed once for all."""
+        online = self._online
+        framed: bytes | None = None
+        # The smaller side is walked: a large group of whom few are here costs the few.
+        here = users if len(users) <= len(online) else [user for user in online if user in users]
+        for user in here:
+            sessions = online.get(user)
+            if sessions is None:
+                continue
+            for session in sessions:
+                if session is skip:
+                    continue
+                outbox = session.outbox
+                if outbox.framed:
+                    if framed is None:
+                        framed = self.frame(payload)
+                    outbox.put(framed)
+                else:
+                    outbox.put(payload)
+                self._unsent[outbox] = None
+
+    def send(self, session: Session, payload: bytes) -> None:
+        """Queue a payload for one session."""
+        outbox = session.outbox
+        outbox.put(self.frame(payload) if outbox.framed else payload)
+        self._unsent[outbox] = None
+
+    def flush(self) -> None:
+        """Let out everything that was queued since the last time."""
+        unsent, self._unsent = self._unsent, {}
+        for outbox in unsent:
+            outbox.flush()
+
+    def close_all(self, code: CloseCode) -> None:
+        """Send what waits and say goodbye to everyone."""
+        self.flush()
+        for session in self.sessions():
+            session.outbox.finish(code)

@@ -1,0 +1,162 @@
+"""A session's bounded way out.
+
+Laws:
+
+- `put` never waits and never fails; who is too slow is closed, and syncs when they are back.
+- Frames leave in the order in which they were put, and never in halves.
+- What was put leaves at `flush`, in one piece; only when the network does not take it at once is
+  a task started, in the connection's own nursery, that sends the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from imserver.domain.errors import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_CHUNK: Final = 64 * 1024  # bytes handed to the network at once
+
+
+class Link(Protocol):
+    """What carries a session's frames. It knows the network; a session does not."""
+
+    framed: bool  # whether it takes whole WebSocket frames, or their payloads
+
+    def send_now(self, data: bytes) -> int:
+        """Send without waiting; returns how many bytes were taken, 0 if none could be."""
+
+    async def send(self, data: bytes) -> None:
+        """Send, waiting for the network.
+
+        Raises:
+            OSError, trio.BrokenResourceError, trio.ClosedResourceError: it is gone.
+        """
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+
+    def expire(self) -> None:
+        """Let go of the connection within seconds, whatever happens."""
+
+    def close(self, code: CloseCode) -> None:
+        """Say goodbye, without waiting; called once, when all was sent."""
+
+    def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Run a task as long as the connection lasts, at the most."""
+
+
+class Outbox:
+    """Owner of the frames that wait for one session's network."""
+
+    __slots__ = ("_closing", "_drained", "_link", "_most", "_parts", "_rest", "closed", "size")
+
+    def __init__(self, link: Link, most: int) -> None:
+        self._link = link
+        self._most = most  # bytes that may wait
+        self._parts: deque[bytes] = deque()  # whole frames
+        self._rest = b""  # the piece under way; while there is one, the drain task runs
+        self.size = 0  # bytes that wait, the piece under way included
+        self._closing: CloseCode | None = None  # to be said when all was sent
+        self.closed = False  # nothing more is accepted
+        self._drained: trio.Event | None = None
+
+    @property
+    def framed(self) -> bool:
+        """Whether `put` wants whole WebSocket frames, or their payloads."""
+        return self._link.framed
+
+    def put(self, data: bytes) -> None:
+        """Queue one frame; a session that cannot take it is closed with 4008."""
+        if self.closed:
+            return
+        if self.size + len(data) > self._most:
+            self.flush()
+            if self.size and self.size + len(data) > self._most:
+                self._overflow()
+                return
+        self._parts.append(data)
+        self.size += len(data)
+
+    def flush(self) -> None:
+        """Send what waits, now, as far as the network takes it."""
+        while self._parts and not self._rest:
+            chunk = self._next_chunk()
+            try:
+                taken = self._link.send_now(chunk)
+            except OSError:
+                self.abandon()
+                return
+            self.size -= taken
+            if taken < len(chunk):
+                self._rest = chunk[taken:]
+                self._link.spawn(self._drain)
+
+    def finish(self, code: CloseCode) -> None:
+        """Accept nothing more, send what waits, then close."""
+        if self.closed:
+            return
+        self.flush()
+        self.closed = True
+        self._link.expire()
+        if self._rest:
+            self._closing = code
+        else:
+            self._link.close(code)
+
+    def abandon(self) -> None:
+        """The network is gone: drop everything."""
+        self.closed = True
+        self._parts.clear()
+        self.size = len(self._rest)
+        self._wake()
+
+    async def wait_below(self, size: int) -> None:
+        """Wait until at most `size` bytes wait, or nothing more can be sent."""
+        while self.size > size and not self.closed:
+            if self._drained is None:
+                self._drained = trio.Event()
+            await self._drained.wait()
+
+    def _next_chunk(self) -> bytes:
+        parts = self._parts
+        if len(parts) == 1 or not self._link.framed:
+            return parts.popleft()
+        chunk = [parts.popleft()]
+        size = len(chunk[0])
+        while parts and size + len(parts[0]) <= _CHUNK:
+            size += len(parts[0])
+            chunk.append(parts.popleft())
+        return b"".join(chunk)
+
+    def _overflow(self) -> None:
+        # The piece under way is finished by the drain task; everything behind it goes, and the
+        # session with it: a sync brings all of it back.
+        self.closed = True
+        self._closing = CloseCode.TOO_SLOW
+        self._parts.clear()
+        self._link.expire()
+        self._wake()
+
+    async def _drain(self) -> None:
+        try:
+            while self._rest:
+                await self._link.send(self._rest)
+                self.size -= len(self._rest)
+                self._rest = self._next_chunk() if self._parts else b""
+                self._wake()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            self.abandon()
+            return
+        if self._closing is not None:
+            self._link.close(self._closing)
+
+    def _wake(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None

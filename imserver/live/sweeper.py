@@ -1,0 +1,52 @@
+"""One task that looks after every session's deadlines, so that none needs a timer of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from imserver.domain.errors import CloseCode
+
+if TYPE_CHECKING:
+    from imserver.live.hub import Hub, Session
+
+_PERIOD: Final = 1.0  # seconds; how late a deadline may be noticed
+_SLICE: Final = 500  # sessions looked at before others get their turn
+
+
+class Sweeper:
+    """Closes sessions that do not log in or are not heard of, and pings silent ones."""
+
+    def __init__(
+        self, hub: Hub, *, login_timeout: float, ping_after: float, drop_after: float
+    ) -> None:
+        self._hub = hub
+        self._login_timeout = login_timeout
+        self._ping_after = ping_after
+        self._drop_after = drop_after
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            self._hub.tick = trio.current_time()
+            for count, session in enumerate(self._hub.sessions(), 1):
+                self._look_at(session, self._hub.tick)
+                if count % _SLICE == 0:
+                    await trio.lowlevel.checkpoint()
+            await trio.sleep(_PERIOD)
+
+    def _look_at(self, session: Session, now: float) -> None:
+        if session.outbox.closed:
+            return
+        if session.user_id is None and now - session.opened > self._login_timeout:
+            session.outbox.finish(CloseCode.LOGIN_TIMEOUT)
+            return
+        silence = now - session.heard
+        if silence > self._drop_after:
+            session.outbox.finish(CloseCode.HEARTBEAT_TIMEOUT)
+        elif silence <= self._ping_after:
+            session.pinged = False
+        elif not session.pinged:
+            session.pinged = True
+            session.link.ping()

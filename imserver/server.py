@@ -1,0 +1,150 @@
+"""The composition root: builds every object, and orders start and stop.
+
+Lifetimes nest: database, then writer, then sessions and sweeper, then connections, then the
+listeners. What was begun last ends first:
+
+1. the listeners close: nobody new comes in;
+2. what the writer accepted is committed and answered;
+3. WebSocket sessions are closed with 1001, REST connections when their request is answered;
+4. after a deadline whoever is still there is cut off;
+5. the store closes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from imserver.config import Config
+from imserver.domain.errors import CloseCode
+from imserver.live.hub import Hub
+from imserver.live.sweeper import Sweeper
+from imserver.service.engine import Engine, Limits
+from imserver.store.database import open_database
+from imserver.store.reader import Reader
+from imserver.store.writer import Writer
+from imserver.transport.edge import Edge, listen
+from imserver.transport.rest import build_app
+from imserver.transport.ws import WebSocketLane, text_frame
+from imserver.version import __version__
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable
+
+logger = logging.getLogger(__name__)
+
+
+class Server:
+    """A running server; made by `open_server` alone."""
+
+    def __init__(self, address: tuple[str, int], database: str) -> None:
+        self.address = address  # host and port really bound
+        self.database = database  # the file, or :memory:
+
+    @property
+    def url(self) -> str:
+        """Where REST is served; the WebSocket is at /ws of the same port."""
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def open_server(
+    config: Config | None = None, *, clock: Callable[[], int] = wall_clock
+) -> AsyncIterator[Server]:
+    """Serve while the context lasts; leaving it stops the server in order.
+
+    Nothing is global: several servers live in one process. `Config(database=":memory:", port=0)`
+    serves tests.
+
+    Raises:
+        ConfigError: settings that do not go together.
+        StoreError: the database cannot be used.
+        OSError: the address cannot be had.
+    """
+    config = Config() if config is None else config
+    config.check()
+    with ExitStack() as files:
+        listeners = listen(config.host, config.port)
+        for listener in listeners:
+            files.callback(listener.close)
+        database = files.enter_context(
+            open_database(config.database_path, synchronous=config.store.synchronous)
+        )
+        hub = Hub(text_frame, outbox_bytes=config.limits.outbox_bytes)
+        writer = Writer(
+            database,
+            clock,
+            capacity=config.store.pending_writes,
+            max_batch=config.store.batch,
+            after_batch=hub.flush,
+        )
+        engine = Engine(
+            writer=writer,
+            reader=Reader(database, config.store.readers),
+            hub=hub,
+            clock=clock,
+            limits=Limits(
+                content_bytes=config.limits.content_bytes,
+                page_bytes=config.limits.page_bytes,
+                group_members=config.limits.group_members,
+            ),
+        )
+        edge = _edge(config, engine)
+        async with trio.open_nursery() as storing:
+            await storing.start(writer.run)
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as background:
+                    sweeper = Sweeper(
+                        hub,
+                        login_timeout=config.timeouts.login,
+                        ping_after=config.timeouts.ping,
+                        drop_after=config.timeouts.silence,
+                    )
+                    background.start_soon(sweeper.run)
+                    for listener in listeners:
+                        background.start_soon(edge.accept, listener, connections)
+                    try:
+                        yield Server(_address(listeners[0]), database.path)
+                    finally:
+                        background.cancel_scope.cancel()
+                for listener in listeners:
+                    listener.close()
+                connections.cancel_scope.deadline = trio.current_time() + config.timeouts.shutdown
+                await edge.retire()
+                writer.close()
+                await writer.wait_closed()
+                hub.close_all(CloseCode.GOING_AWAY)
+
+
+def _edge(config: Config, engine: Engine) -> Edge:
+    lane = WebSocketLane(
+        engine,
+        frame_bytes=config.limits.frame_bytes,
+        handshake_timeout=config.timeouts.request_head,
+    )
+    return Edge(
+        lane,
+        build_app(engine, version=__version__, body_bytes=config.limits.body_bytes),
+        head_timeout=config.timeouts.request_head,
+        idle_timeout=config.timeouts.rest_idle,
+        header_bytes=config.limits.header_bytes,
+        frame_bytes=config.limits.frame_bytes,
+        ping_after=config.timeouts.ping,
+        most_connections=config.limits.connections,
+    )
+
+
+def _address(listener: socket.socket) -> tuple[str, int]:
+    host, port = listener.getsockname()[:2]
+    return host, port

@@ -1,0 +1,1 @@
+"""Each operation, written once: check, store, publish."""

@@ -1,0 +1,168 @@
+"""What operations are made of, and what they run on.
+
+An operation is one of three: `Immediate` (memory only), `Query` (asks the store) or `Write`
+(one command of the writer). Transports translate requests into these and answers back, and know
+nothing else of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import trio
+from msgspec import Struct
+
+from imserver.domain.errors import ApiError, Code
+from imserver.live.hub import Hub
+from imserver.store.reader import Reader
+from imserver.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from imserver.live.hub import Session
+    from imserver.store.transaction import Transaction
+
+
+class Caller(NamedTuple):
+    """Who calls, and on which session (None over REST)."""
+
+    user_id: str
+    session: Session | None = None
+
+
+class Delivery(NamedTuple):
+    """A payload and who gets it."""
+
+    payload: bytes
+    users: Collection[str]
+    skip: Session | None = None
+
+
+class Outcome(NamedTuple):
+    """What a write comes to: the JSON of its answer, and what is to be pushed."""
+
+    answer: bytes
+    deliveries: tuple[Delivery, ...] = ()
+
+
+class Command(Protocol):
+    """A write that was checked for form; the writer decides and does."""
+
+    def apply(self, tx: Transaction) -> Any:
+        """Check and write; see `store.writer`."""
+
+    def conclude(self, stored: Any) -> Outcome:
+        """Put what was stored into words, in the trio thread, when it is on disk."""
+
+
+class Who(Enum):
+    """Who may call an operation at all."""
+
+    ANYONE = "anyone"
+    USER = "any user"
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Where an operation stands in REST; `{name}` in the path is a field of the request."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Operation:
+    name: str
+    summary: str
+    request: type[Struct]
+    answer: type[Struct]
+    who: Who = Who.USER
+    ws: str | None = None  # the type of its WebSocket frames
+    rest: Rest | None = None
+    errors: tuple[Code, ...] = field(default=())  # besides those that every operation has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Immediate(_Operation):
+    """Answered from memory at once."""
+
+    handle: Callable[[Engine, Caller, Any], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query(_Operation):
+    """Answered by a reader."""
+
+    handle: Callable[[Engine, Caller, Any], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write(_Operation):
+    """Done by the writer."""
+
+    handle: Callable[[Engine, Caller, Any], Command]
+
+
+Operation = Immediate | Query | Write
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What requests may ask for."""
+
+    content_bytes: int  # of one message's content, in UTF-8
+    page_bytes: int  # of one page of sync
+    group_members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What operations run on."""
+
+    writer: Writer
+    reader: Reader
+    hub: Hub
+    clock: Callable[[], int]  # milliseconds since the epoch
+    limits: Limits
+
+    def submit(self, command: Command, done: Callable[[bytes | ApiError], None]) -> None:
+        """Queue a write; `done` gets the JSON of its answer or its refusal, in order.
+
+        What is to be pushed is queued behind it; everything leaves together after the batch.
+        """
+
+        def conclude(stored: Any) -> None:
+            if isinstance(stored, ApiError):
+                done(stored)
+                return
+            answer, deliveries = command.conclude(stored)
+            done(answer)
+            for payload, users, skip in deliveries:
+                self.hub.publish(payload, users, skip)
+
+        self.writer.submit(command, conclude)
+
+    async def execute(self, command: Command) -> bytes:
+        """Do a write and wait for its answer.
+
+        Raises:
+            ApiError: the refusal.
+        """
+        answers: list[bytes | ApiError] = []
+        await self.writer.wait_room()
+        finished = trio.Event()
+
+        def done(answer: bytes | ApiError) -> None:
+            answers.append(answer)
+            finished.set()
+
+        self.submit(command, done)
+        await finished.wait()
+        answer = answers[0]
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer

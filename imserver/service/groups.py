@@ -1,0 +1,264 @@
+"""Groups: creating, looking, joining, leaving. What happens in a group stands in it."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.frames import (
+    CreateGroup,
+    GroupRef,
+    Members,
+    OneGroup,
+    Success,
+    encode_json,
+    push_of,
+)
+from imserver.domain.model import (
+    GROUP_PREFIX,
+    MAX_GROUP_DESCRIPTION,
+    MAX_GROUP_NAME,
+    SYSTEM_USER,
+    Event,
+    Group,
+    Level,
+    Message,
+    Role,
+    check_user_id,
+    message_id,
+)
+from imserver.service.engine import Caller, Delivery, Engine, Outcome
+from imserver.store import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from imserver.store.transaction import Roster, Transaction
+
+_ALPHABET: Final = string.ascii_lowercase + string.digits
+_ID_LENGTH: Final = 12  # random characters: 62 bits
+_SYSTEM_UID: Final = 0
+_DONE: Final = encode_json(Success(True))
+
+
+class _Notice(NamedTuple):
+    """A system message as stored, and who gets it."""
+
+    message: Message
+    users: Collection[str]
+
+    def delivery(self) -> Delivery:
+        return Delivery(push_of(self.message, encode_json(self.message)), self.users)
+
+
+def _announce(
+    tx: Transaction, cid: int, group_id: str, sentence: str, event: Event, users: Collection[str]
+) -> _Notice:
+    seq = tx.append(cid, _SYSTEM_UID, "system", sentence, event)
+    message = Message(
+        id=message_id(seq),
+        sender_id=SYSTEM_USER,
+        group_id=group_id,
+        type="system",
+        content=sentence,
+        status=Level.SENT.label,
+        timestamp=tx.now_ms,
+        event=event,
+    )
+    return _Notice(message, users)
+
+
+def create_group(engine: Engine, caller: Caller, request: CreateGroup) -> Create:
+    """Check a new group for form.
+
+    Raises:
+        ApiError: `invalid_request`, `too_large`; `forbidden` for the server's own user id.
+    """
+    name = request.name or ""
+    if not 1 <= len(name) <= MAX_GROUP_NAME:
+        raise ApiError(Code.INVALID_REQUEST, f"name must have 1 to {MAX_GROUP_NAME} characters")
+    description = request.description or ""
+    if len(description) > MAX_GROUP_DESCRIPTION:
+        raise ApiError(
+            Code.INVALID_REQUEST,
+            f"description must have at most {MAX_GROUP_DESCRIPTION} characters",
+        )
+    others = dict.fromkeys(request.members or ())
+    others.pop(caller.user_id, None)
+    for member in others:
+        check_user_id(member, "members")
+    most = engine.limits.group_members
+    if len(others) + 1 > most:
+        raise ApiError(Code.TOO_LARGE, f"A group has at most {most} members")
+    return Create(caller, name, description, list(others))
+
+
+class _Created(NamedTuple):
+    group: Group
+    notice: _Notice
+
+
+class Create:
+    """Found a group: the caller owns it, the others are in it from the first message on."""
+
+    def __init__(self, caller: Caller, name: str, description: str, others: list[str]) -> None:
+        self._owner = caller.user_id
+        self._name = name
+        self._description = description
+        self._others = others
+
+    def apply(self, tx: Transaction) -> _Created:
+        """Store it with everyone in it."""
+        group_id = GROUP_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
+        founded = tx.create_group(group_id, self._name, self._description)
+        newcomers = [(self._owner, tx.name_user(self._owner), Role.OWNER)]
+        newcomers += [(user, tx.name_user(user), Role.MEMBER) for user in self._others]
+        roster = tx.admit(founded, newcomers, tx.next_seq)
+        notice = _announce(
+            tx,
+            roster.cid,
+            group_id,
+            f'{self._owner} created the group "{self._name}"',
+            Event("created", self._owner, self._owner),
+            roster.members,
+        )
+        view = tx.view_group(group_id)
+        assert view is not None
+        return _Created(view.describe(), notice)
+
+    def conclude(self, created: _Created) -> Outcome:
+        """The group, and the message that opens it to everyone in it."""
+        return Outcome(encode_json(OneGroup(created.group)), (created.notice.delivery(),))
+
+
+async def get_group(engine: Engine, caller: Caller, request: GroupRef) -> bytes:
+    """A group, for its members.
+
+    Raises:
+        ApiError: `not_found`.
+    """
+    view = await _view(engine, caller, request)
+    return encode_json(OneGroup(view.describe()))
+
+
+async def get_members(engine: Engine, caller: Caller, request: GroupRef) -> bytes:
+    """Everyone in a group, the owner included, for its members.
+
+    Raises:
+        ApiError: `not_found`.
+    """
+    view = await _view(engine, caller, request)
+    return encode_json(Members(view.list_members()))
+
+
+async def _view(engine: Engine, caller: Caller, request: GroupRef) -> reading.GroupView:
+    view = await engine.reader.ask(lambda db: reading.find_group(db, request.group_id))
+    if view is None or all(user != caller.user_id for user, *_ in view.members):
+        raise _no_such_group()
+    return view
+
+
+def _no_such_group() -> ApiError:
+    return ApiError(Code.NOT_FOUND, "There is no such group")
+
+
+def join_group(engine: Engine, caller: Caller, request: GroupRef) -> Join:
+    """Let the caller into an open group."""
+    return Join(caller, request.group_id, engine.limits.group_members)
+
+
+class Join:
+    """Become a member, from the message on that says so; again changes nothing."""
+
+    def __init__(self, caller: Caller, group_id: str, most: int) -> None:
+        self._user_id = caller.user_id
+        self._group_id = group_id
+        self._most = most
+
+    def apply(self, tx: Transaction) -> _Notice | None:
+        """Admit the caller.
+
+        Raises:
+            ApiError: `not_found`; `too_large` for a full group.
+        """
+        roster = tx.roster(self._group_id)
+        if roster is None:
+            raise _no_such_group()
+        if self._user_id in roster.members:
+            return None
+        if len(roster.members) >= self._most:
+            raise ApiError(Code.TOO_LARGE, f"A group has at most {self._most} members")
+        newcomer = (self._user_id, tx.name_user(self._user_id), Role.MEMBER)
+        roster = tx.admit(roster, [newcomer], tx.next_seq)
+        return _announce(
+            tx,
+            roster.cid,
+            self._group_id,
+            f"{self._user_id} joined the group",
+            Event("join", self._user_id, self._user_id),
+            roster.members,
+        )
+
+    def conclude(self, notice: _Notice | None) -> Outcome:
+        """Done; everyone in the group is told, the newcomer included."""
+        return Outcome(_DONE, () if notice is None else (notice.delivery(),))
+
+
+def leave_group(engine: Engine, caller: Caller, request: GroupRef) -> Leave:
+    """Let the caller out of a group."""
+    return Leave(caller, request.group_id)
+
+
+class Leave:
+    """Be a member no more; again changes nothing. The message that says so is the last one seen.
+
+    An owner hands the group to the longest-standing admin, else member; the last one closes it.
+    """
+
+    def __init__(self, caller: Caller, group_id: str) -> None:
+        self._user_id = caller.user_id
+        self._group_id = group_id
+
+    def apply(self, tx: Transaction) -> tuple[_Notice, ...]:
+        """Dismiss the caller.
+
+        Raises:
+            ApiError: `not_found`, for what the caller never was in.
+        """
+        roster = tx.roster(self._group_id)
+        if roster is None or self._user_id not in roster.members:
+            uid = tx.find_user(self._user_id)
+            if uid is None or not tx.was_member(self._group_id, uid):
+                raise _no_such_group()
+            return ()
+        owned = tx.role(roster.cid, roster.members[self._user_id]) is Role.OWNER
+        left = _announce(
+            tx,
+            roster.cid,
+            self._group_id,
+            f"{self._user_id} left the group",
+            Event("leave", self._user_id, self._user_id),
+            roster.members,
+        )
+        remaining = tx.dismiss(roster, self._user_id, tx.next_seq - 1)
+        if not owned or not remaining.members:
+            return (left,)
+        return (left, self._hand_over(tx, remaining))
+
+    def conclude(self, notices: tuple[_Notice, ...]) -> Outcome:
+        """Done; those in the group, and the one who left, are told."""
+        return Outcome(_DONE, tuple(notice.delivery() for notice in notices))
+
+    def _hand_over(self, tx: Transaction, roster: Roster) -> _Notice:
+        uid, heir = tx.heir(roster.cid)
+        tx.set_role(roster.cid, uid, Role.OWNER)
+        return _announce(
+            tx,
+            roster.cid,
+            self._group_id,
+            f"{heir} now owns the group",
+            Event("transfer", heir, self._user_id),
+            roster.members,
+        )

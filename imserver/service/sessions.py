@@ -1,0 +1,59 @@
+"""Logging in, signs of life, and what the server says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.frames import (
+    Health,
+    Heartbeat,
+    HeartbeatAnswer,
+    LoggedIn,
+    Login,
+    Nothing,
+    Stats,
+    encode_json,
+)
+from imserver.domain.model import check_user_id
+
+if TYPE_CHECKING:
+    from imserver.service.engine import Caller, Engine
+
+
+def login(engine: Engine, caller: Caller, request: Login) -> bytes:
+    """Make the session a user's; again for the same user succeeds.
+
+    Raises:
+        ApiError: `unauthorized` without a user id, `invalid_request` for a malformed one,
+            `forbidden` for another user than the session's.
+    """
+    if not request.user_id:
+        raise ApiError(Code.UNAUTHORIZED, "user_id is required")
+    user_id = check_user_id(request.user_id)
+    session = caller.session
+    assert session is not None
+    if session.user_id is None:
+        engine.hub.login(session, user_id)
+    elif session.user_id != user_id:
+        raise ApiError(Code.FORBIDDEN, "This connection is another user's: open a new one")
+    return encode_json(LoggedIn(True, "Login successful", user_id))
+
+
+def heartbeat(engine: Engine, caller: Caller, request: Heartbeat) -> bytes:
+    """The server's time."""
+    return encode_json(HeartbeatAnswer(engine.clock()))
+
+
+def health(engine: Engine, caller: Caller, request: Nothing) -> bytes:
+    """Whether the server serves, and whether it can store."""
+    failure = engine.writer.failure
+    if failure is None:
+        return encode_json(Health("ok", engine.clock()))
+    return encode_json(Health("degraded", engine.clock(), f"writes are refused: {failure}"))
+
+
+def stats(engine: Engine, caller: Caller, request: Nothing) -> bytes:
+    """Who is here now."""
+    hub = engine.hub
+    return encode_json(Stats(hub.connections, hub.online_users, engine.clock()))

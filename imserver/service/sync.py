@@ -1,0 +1,40 @@
+"""Offline sync: what a client has not got."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.frames import DEFAULT_LIMIT, MAX_LIMIT, Page, SyncOffline, encode_json
+from imserver.domain.model import parse_message_id
+from imserver.store import reading
+
+if TYPE_CHECKING:
+    from imserver.service.engine import Caller, Engine
+
+
+async def sync_offline(engine: Engine, caller: Caller, request: SyncOffline) -> bytes:
+    """A page of the caller's messages, oldest first: after a cursor, or all not acknowledged.
+
+    Raises:
+        ApiError: `invalid_request`; `cursor_ahead` for a cursor beyond the newest message.
+    """
+    limit = DEFAULT_LIMIT if request.limit is None else request.limit
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ApiError(Code.INVALID_REQUEST, f"limit must be 1 to {MAX_LIMIT}")
+    after = None
+    if request.last_message_id:
+        after = parse_message_id(request.last_message_id)
+        if after is None:
+            raise ApiError(Code.INVALID_REQUEST, "last_message_id is not a message id")
+    page = await engine.reader.ask(
+        lambda db: reading.sync_page(
+            db,
+            caller.user_id,
+            after=after,
+            limit=limit,
+            own=request.include_own,
+            max_bytes=engine.limits.page_bytes,
+        )
+    )
+    return encode_json(Page(page.messages, page.has_more))

@@ -1,0 +1,179 @@
+"""Opening the one file: its lock, its pragmas, its migrations, its connections.
+
+One process at a time serves a database: an advisory lock on `<file>.lock` says who. Other
+processes may read beside it, as SQLite's WAL allows.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from imserver.store import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MEMORY: Final = ":memory:"
+_BUSY_TIMEOUT_MS: Final = 5_000
+
+# What SQLite says when the disk, not the question, is at fault: it may heal by itself.
+STORAGE_FAILURES: Final = (
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.LockedError,
+    apsw.NoMemError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+)
+
+
+class StoreError(Exception):
+    """The database cannot be used; the text is one sentence for the operator."""
+
+
+class Database:
+    """An open database. Owns the lock and every connection handed out; `close` ends them all."""
+
+    def __init__(self, path: str, synchronous: str, lock: int | None) -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._lock = lock
+        self._connections: list[apsw.Connection] = []
+        self.writer = self._connect()
+        # A database in memory has one connection only; this lock makes the threads take turns.
+        self.turn = threading.Lock()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether nothing is kept."""
+        return self.path == MEMORY
+
+    def _connect(self, *, read_only: bool = False) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        connection = apsw.Connection(self.path, flags=flags, statementcachesize=200)
+        self._connections.append(connection)
+        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def reader(self) -> apsw.Connection:
+        """A connection for reading; in memory, the only one there is."""
+        return self.writer if self.in_memory else self._connect(read_only=True)
+
+    def prepare(self) -> None:
+        """Set the journal up and bring the schema to this version; a copy is kept first.
+
+        Raises:
+            StoreError: not our file, or one of a newer version; nothing was changed.
+        """
+        db = self.writer
+        version = _pragma(db, "user_version")
+        application = _pragma(db, "application_id")
+        empty = not _pragma(db, "schema_version")
+        if not empty and application != schema.APPLICATION_ID:
+            raise StoreError(f"{self.path} is not an imserver database")
+        if version > schema.VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer imserver (schema {version}, "
+                f"this one knows {schema.VERSION})"
+            )
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        if version == schema.VERSION:
+            return
+        if not empty and not self.in_memory:
+            self._keep_copy(version)
+        for number, script in enumerate(schema.MIGRATIONS[version:], version + 1):
+            with db:
+                db.execute(script)
+                db.execute(f"PRAGMA user_version = {number}")
+                db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+
+    def _keep_copy(self, version: int) -> None:
+        copy = f"{self.path}.v{version}"
+        partial = f"{copy}.partial"
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+        self.writer.execute("VACUUM INTO ?", (partial,))
+        os.replace(partial, copy)
+
+    def close(self) -> None:
+        """Close all connections, the writer last so that it folds the WAL into the file."""
+        for connection in reversed(self._connections):
+            connection.close()
+        self._connections.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _pragma(db: apsw.Connection, name: str) -> int:
+    row = db.execute(f"PRAGMA {name}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@contextmanager
+def open_database(path: str, *, synchronous: str = "FULL") -> Iterator[Database]:
+    """Open, lock and migrate the database at `path`, or in memory for `:memory:`.
+
+    Raises:
+        StoreError: it cannot be used; the text says why in one sentence.
+    """
+    lock = None
+    if path != MEMORY:
+        lock = _lock(Path(path))
+    database: Database | None = None
+    try:
+        database = Database(path, synchronous, lock)
+        database.prepare()
+    except apsw.Error as error:
+        _abandon(database, lock)
+        raise StoreError(f"cannot use the database {path}: {error}") from error
+    except BaseException:
+        _abandon(database, lock)
+        raise
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _abandon(database: Database | None, lock: int | None) -> None:
+    if database is not None:
+        database.close()
+    elif lock is not None:
+        os.close(lock)
+
+
+def _lock(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            with path.open("r+b") as file:
+                head = file.read(16)
+            if head and head != b"SQLite format 3\0":
+                raise StoreError(f"{path} is not an imserver database")
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot use the database {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreError(f"{path} is in use by another running server") from error
+    return lock

@@ -1,0 +1,206 @@
+"""Every statement that runs after start, by name.
+
+Names of parameters are those of the columns; `after` and `upto` bound a range of `seq`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BEGIN: Final = "BEGIN IMMEDIATE"
+COMMIT: Final = "COMMIT"
+ROLLBACK: Final = "ROLLBACK"
+
+# -- users ------------------------------------------------------------------------------------
+
+FIND_USER: Final = "SELECT uid FROM user WHERE user_id = ?"
+ADD_USER: Final = "INSERT INTO user (user_id, created_ms) VALUES (?, ?) RETURNING uid"
+USER_NAME: Final = "SELECT user_id FROM user WHERE uid = ?"
+
+# -- conversations and groups -----------------------------------------------------------------
+
+FIND_DIRECT: Final = "SELECT cid FROM conversation WHERE low_uid = ? AND high_uid = ?"
+ADD_CONVERSATION: Final = "INSERT INTO conversation (low_uid, high_uid) VALUES (?, ?) RETURNING cid"
+ADD_GROUP: Final = (
+    'INSERT INTO "group" (cid, group_id, name, description, created_ms, updated_ms)'
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?5)"
+)
+TOUCH_GROUP: Final = 'UPDATE "group" SET updated_ms = ?2, closed = ?3 WHERE cid = ?1'
+FIND_GROUP: Final = (
+    "SELECT cid, group_id, name, description, created_ms, updated_ms, closed"
+    ' FROM "group" WHERE group_id = ?'
+)
+GROUP_MEMBERS: Final = """
+    SELECT u.user_id, m.uid, m.role, m.joined_ms
+    FROM member m JOIN user u ON u.uid = m.uid
+    WHERE m.cid = ? AND m.active
+    ORDER BY m.joined_seq, m.ordinal
+"""
+
+# -- members ----------------------------------------------------------------------------------
+
+ADD_MEMBER: Final = """
+    INSERT INTO member (cid, uid, active, role, joined_ms, joined_seq, ordinal,
+                        delivered_seq, read_seq)
+    VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?5 - 1, ?5 - 1)
+    ON CONFLICT (cid, uid) DO UPDATE
+    SET active = 1, role = excluded.role, joined_ms = excluded.joined_ms,
+        joined_seq = excluded.joined_seq, ordinal = excluded.ordinal
+"""
+FIND_MEMBER: Final = (
+    "SELECT active, role, delivered_seq, read_seq FROM member WHERE cid = ? AND uid = ?"
+)
+END_MEMBER: Final = "UPDATE member SET active = 0, role = 0 WHERE cid = ? AND uid = ?"
+SET_ROLE: Final = "UPDATE member SET role = ?3 WHERE cid = ?1 AND uid = ?2"
+HEIR: Final = """
+    SELECT m.uid, u.user_id FROM member m JOIN user u ON u.uid = m.uid
+    WHERE m.cid = ? AND m.active
+    ORDER BY m.role DESC, m.joined_seq, m.ordinal LIMIT 1
+"""
+BEGIN_MEMBERSHIP: Final = "INSERT INTO membership (uid, cid, from_seq) VALUES (?, ?, ?)"
+END_MEMBERSHIP: Final = (
+    "UPDATE membership SET to_seq = ?3 WHERE uid = ?1 AND cid = ?2 AND to_seq IS NULL"
+)
+COVERS: Final = """
+    SELECT 1 FROM membership
+    WHERE uid = ?1 AND cid = ?2 AND from_seq <= ?3 AND (to_seq IS NULL OR to_seq >= ?3)
+"""
+
+# -- messages ---------------------------------------------------------------------------------
+
+ADD_MESSAGE: Final = (
+    "INSERT INTO message (seq, cid, sender_uid, type, content, sent_ms, event)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+NEWEST_SEQ: Final = """
+    SELECT max(ifnull((SELECT max(seq) FROM message), 0),
+               ifnull((SELECT value FROM meta WHERE key = 'seq_floor'), 0))
+"""
+FIND_CLIENT_MESSAGE: Final = (
+    "SELECT digest, seq, sent_ms FROM client_message WHERE uid = ? AND client_msg_id = ?"
+)
+ADD_CLIENT_MESSAGE: Final = (
+    "INSERT INTO client_message (uid, client_msg_id, digest, seq, sent_ms) VALUES (?, ?, ?, ?, ?)"
+)
+
+# What a message looks like before a viewer's status is known; see reading.Row.
+_ROW: Final = """
+    SELECT m.seq, m.cid, m.sender_uid, s.user_id, c.low_uid, c.high_uid, r.user_id, g.group_id,
+           m.type, m.content, m.sent_ms, m.event
+    FROM message m
+    JOIN conversation c ON c.cid = m.cid
+    LEFT JOIN user s ON s.uid = m.sender_uid
+    LEFT JOIN user r ON r.uid = c.low_uid + c.high_uid - m.sender_uid
+    LEFT JOIN "group" g ON g.cid = m.cid
+"""
+MESSAGE_BY_SEQ: Final = f"{_ROW} WHERE m.seq = ?"
+
+# What belongs on a page of sync: own messages only where asked for, or in notes to oneself;
+# without a cursor, nothing that was acknowledged out of order.
+_WANTED: Final = "(:own OR m.sender_uid <> :uid OR c.low_uid = c.high_uid)"
+_NOT_ACKED: Final = (
+    "NOT EXISTS (SELECT 1 FROM selective_ack a"
+    " WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq)"
+)
+# One row a membership interval with something wanted beyond the cursor: the first of it.
+HEADS_AFTER: Final = f"""
+    SELECT (SELECT m.seq FROM message m
+            WHERE m.cid = i.cid AND m.seq > max(:after, i.from_seq - 1) AND {_WANTED}
+            ORDER BY m.seq LIMIT 1) AS first,
+           i.cid, i.to_seq
+    FROM membership i JOIN conversation c ON c.cid = i.cid
+    WHERE i.uid = :uid AND (i.to_seq IS NULL OR i.to_seq > :after)
+      AND first <= ifnull(i.to_seq, first)
+"""
+# The same, beginning behind what the user has acknowledged without a hole.
+HEADS_UNACKED: Final = f"""
+    SELECT (SELECT m.seq FROM message m
+            WHERE m.cid = i.cid AND m.seq > max(w.delivered_seq, i.from_seq - 1) AND {_WANTED}
+              AND {_NOT_ACKED}
+            ORDER BY m.seq LIMIT 1) AS first,
+           i.cid, i.to_seq
+    FROM membership i
+    JOIN conversation c ON c.cid = i.cid
+    JOIN member w ON w.cid = i.cid AND w.uid = i.uid
+    WHERE i.uid = :uid AND (i.to_seq IS NULL OR i.to_seq > w.delivered_seq)
+      AND first <= ifnull(i.to_seq, first)
+"""
+# A run of one conversation, from a head to where another conversation's begins.
+_RUN: Final = f"{_ROW} WHERE m.cid = :cid AND m.seq >= :first AND m.seq <= :upto AND {_WANTED}"
+RUN_AFTER: Final = f"{_RUN} ORDER BY m.seq LIMIT :limit"
+RUN_UNACKED: Final = f"{_RUN} AND {_NOT_ACKED} ORDER BY m.seq LIMIT :limit"
+
+# -- acknowledgements -------------------------------------------------------------------------
+
+SET_WATERMARKS: Final = (
+    "UPDATE member SET delivered_seq = ?3, read_seq = ?4 WHERE cid = ?1 AND uid = ?2"
+)
+FIND_SELECTIVE: Final = "SELECT level FROM selective_ack WHERE cid = ? AND uid = ? AND seq = ?"
+SELECTIVE_BETWEEN: Final = (
+    "SELECT seq, level FROM selective_ack WHERE cid = ? AND uid = ? AND seq BETWEEN ? AND ?"
+)
+HAS_SELECTIVE: Final = "SELECT 1 FROM selective_ack WHERE cid = ? AND uid = ? LIMIT 1"
+PUT_SELECTIVE: Final = """
+    INSERT INTO selective_ack (cid, uid, seq, level) VALUES (?, ?, ?, ?)
+    ON CONFLICT (cid, uid, seq) DO UPDATE SET level = max(level, excluded.level)
+"""
+# The highest selective ack of a level below a hole: where the watermark may move to.
+LAST_SELECTIVE_BELOW: Final = """
+    SELECT max(seq) FROM selective_ack
+    WHERE cid = ?1 AND uid = ?2 AND level >= ?3 AND (?4 IS NULL OR seq < ?4)
+"""
+FOLD_SELECTIVE: Final = """
+    DELETE FROM selective_ack
+    WHERE cid = ?1 AND uid = ?2
+      AND (seq <= min(?3, ?4) OR (seq <= ?3 AND level = 1))
+"""
+# The first message beyond a watermark that is the member's to acknowledge and is not yet.
+FIRST_HOLE: Final = """
+    SELECT min(m.seq) FROM (
+        SELECT (SELECT m.seq FROM message m
+                WHERE m.cid = i.cid AND m.seq > max(:after, i.from_seq - 1)
+                  AND m.seq <= ifnull(i.to_seq, m.seq)
+                  AND (m.sender_uid <> :uid OR :self)
+                  AND NOT EXISTS (SELECT 1 FROM selective_ack a
+                                  WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq
+                                    AND a.level >= :level)
+                ORDER BY m.seq LIMIT 1) AS seq
+        FROM membership i
+        WHERE i.uid = :uid AND i.cid = :cid AND (i.to_seq IS NULL OR i.to_seq > :after)
+    ) m
+"""
+# A cumulative ack tells each sender of their own highest message that it newly covers.
+NEWLY_COVERED: Final = """
+    SELECT s.user_id, max(m.seq)
+    FROM message m LEFT JOIN user s ON s.uid = m.sender_uid
+    WHERE m.cid = :cid AND m.seq > :after AND m.seq <= :upto
+      AND (m.sender_uid <> :uid OR :self)
+      AND EXISTS (SELECT 1 FROM membership i
+                  WHERE i.uid = :uid AND i.cid = m.cid AND i.from_seq <= m.seq
+                    AND (i.to_seq IS NULL OR i.to_seq >= m.seq))
+      AND NOT EXISTS (SELECT 1 FROM selective_ack a
+                      WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq
+                        AND a.level >= :level)
+    GROUP BY m.sender_uid
+"""
+# In a group a message has reached what all others have who were there for it and still are.
+LOWEST_OF_OTHERS: Final = """
+    SELECT count(*), min(delivered_seq), min(read_seq)
+    FROM member WHERE cid = ? AND uid <> ? AND active
+"""
+PRESENT_OTHERS: Final = """
+    SELECT 1 FROM member w JOIN membership i ON i.uid = w.uid AND i.cid = w.cid
+    WHERE w.cid = ?1 AND w.uid <> ?2 AND w.active
+      AND i.from_seq <= ?3 AND (i.to_seq IS NULL OR i.to_seq >= ?3)
+    LIMIT 1
+"""
+_LAGGARD: Final = """
+    SELECT 1 FROM member w JOIN membership i ON i.uid = w.uid AND i.cid = w.cid
+    WHERE w.cid = ?1 AND w.uid <> ?2 AND w.active AND w.{watermark} < ?3
+      AND i.from_seq <= ?3 AND (i.to_seq IS NULL OR i.to_seq >= ?3)
+      AND NOT EXISTS (SELECT 1 FROM selective_ack a
+                      WHERE a.cid = w.cid AND a.uid = w.uid AND a.seq = ?3 AND a.level >= {level})
+    LIMIT 1
+"""
+NOT_DELIVERED_TO_ALL: Final = _LAGGARD.format(watermark="delivered_seq", level=1)
+NOT_READ_BY_ALL: Final = _LAGGARD.format(watermark="read_seq", level=2)

@@ -1,0 +1,57 @@
+"""The read pool: a few connections, each used by one worker thread at a time.
+
+WAL lets them read beside the writer; a database in memory has one connection, and the readers
+take turns with the writer on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from imserver.domain.errors import ApiError, Code
+from imserver.store.database import STORAGE_FAILURES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
+    from imserver.store.database import Database
+
+T = TypeVar("T")
+
+
+class Reader:
+    """Runs questions in worker threads. Owner of the idle connections."""
+
+    def __init__(self, database: Database, connections: int) -> None:
+        self._turn = database.turn if database.in_memory else None
+        count = 1 if database.in_memory else connections
+        self._idle = [database.reader() for _ in range(count)]
+        self._limiter = trio.CapacityLimiter(count)
+
+    async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        """Run `question` on a connection of its own, inside one read transaction.
+
+        Raises:
+            ApiError: what `question` raises; `unavailable` where the store fails.
+        """
+        return await trio.to_thread.run_sync(self._run, question, limiter=self._limiter)
+
+    def _run(self, question: Callable[[apsw.Connection], T]) -> T:
+        if self._turn is not None:
+            with self._turn:
+                return question(self._idle[0])
+        db = self._idle.pop()
+        try:
+            db.execute("BEGIN")
+            try:
+                return question(db)
+            finally:
+                db.execute("ROLLBACK")
+        except STORAGE_FAILURES as error:
+            raise ApiError(Code.UNAVAILABLE, "The store cannot be read at the moment") from error
+        finally:
+            self._idle.append(db)

@@ -1,0 +1,281 @@
+"""Questions to the database whose answers clients see; the same for readers and the writer.
+
+All functions are synchronous and run in a worker thread, each on one connection and inside one
+transaction, so that what they say is true at one moment.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.model import (
+    MAX_SEQ,
+    MESSAGE_TYPES,
+    SYSTEM_USER,
+    Event,
+    Group,
+    Level,
+    Member,
+    Message,
+    Role,
+    message_id,
+    rfc3339,
+)
+from imserver.store import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import apsw
+
+_ENVELOPE_BYTES: Final = 300  # what a message weighs on a page beside its content, roughly
+
+
+class Row(NamedTuple):
+    """A message as `queries._ROW` gives it, without any viewer's status."""
+
+    seq: int
+    cid: int
+    sender_uid: int
+    sender: str | None  # None: the server itself
+    low_uid: int | None  # None: a group
+    high_uid: int | None
+    receiver: str | None
+    group_id: str | None
+    type: int
+    content: str
+    sent_ms: int
+    event: str | None
+
+    def message(self, status: Level) -> Message:
+        """The message as a client sees it, with that client's status."""
+        return Message(
+            id=message_id(self.seq),
+            sender_id=self.sender or SYSTEM_USER,
+            receiver_id=self.receiver,
+            group_id=self.group_id,
+            type=MESSAGE_TYPES[self.type],
+            content=self.content,
+            status=status.label,
+            timestamp=self.sent_ms,
+            event=None if self.event is None else msgspec.json.decode(self.event, type=Event),
+        )
+
+
+class GroupRow(NamedTuple):
+    """A row of `group`."""
+
+    cid: int
+    group_id: str
+    name: str
+    description: str
+    created_ms: int
+    updated_ms: int
+    closed: int
+
+
+def one(db: apsw.Connection, sql: str, *args: Any) -> Any:
+    """The first row of a query, or None."""
+    return db.execute(sql, args).fetchone()
+
+
+def every(db: apsw.Connection, sql: str, args: Any) -> list[Any]:
+    """All rows of a query."""
+    return db.execute(sql, args).fetchall()
+
+
+def find_uid(db: apsw.Connection, user_id: str) -> int | None:
+    """The number of a user, or None if nobody has named them yet."""
+    row = one(db, queries.FIND_USER, user_id)
+    return None if row is None else row[0]
+
+
+def newest_seq(db: apsw.Connection) -> int:
+    """The highest `seq` ever given out; 0 on an empty server."""
+    newest: int = one(db, queries.NEWEST_SEQ)[0]
+    return newest
+
+
+def covers(db: apsw.Connection, uid: int, cid: int, seq: int) -> bool:
+    """Whether a message is the user's to see."""
+    return one(db, queries.COVERS, uid, cid, seq) is not None
+
+
+def find_row(db: apsw.Connection, seq: int) -> Row | None:
+    """The message at a place in the order, whoever asks."""
+    row = one(db, queries.MESSAGE_BY_SEQ, seq)
+    return None if row is None else Row(*row)
+
+
+def find_message(db: apsw.Connection, seq: int, viewer: str) -> Message | None:
+    """One message as `viewer` sees it; None if there is none that is theirs to see."""
+    uid = find_uid(db, viewer)
+    if uid is None:
+        return None
+    row = find_row(db, seq)
+    if row is None or not covers(db, uid, row.cid, seq):
+        return None
+    return views(db, uid, [row])[0]
+
+
+def views(db: apsw.Connection, uid: int, rows: Iterable[Row]) -> list[Message]:
+    """Messages with the status that user `uid` is to see.
+
+    To a recipient it is their own, to the sender of a direct message the other's, to the sender
+    in a group what all others have reached who were there for it and still are.
+    """
+    statuses = _Statuses(db)
+    return [row.message(statuses.seen_by(uid, row)) for row in rows]
+
+
+class _Statuses:
+    """Derives statuses, asking for each member's watermarks once a page."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self._db = db
+        self._watermarks: dict[tuple[int, int], tuple[int, int, bool]] = {}
+        self._lowest: dict[tuple[int, int], tuple[int, int, int]] = {}
+
+    def seen_by(self, uid: int, row: Row) -> Level:
+        if row.sender_uid != uid or row.low_uid == row.high_uid is not None:
+            return self._of_member(row.cid, uid, row.seq)
+        if row.low_uid is not None and row.high_uid is not None:
+            return self._of_member(row.cid, row.low_uid + row.high_uid - uid, row.seq)
+        return self._of_others(row.cid, uid, row.seq)
+
+    def _of_member(self, cid: int, uid: int, seq: int) -> Level:
+        known = self._watermarks.get((cid, uid))
+        if known is None:
+            _, _, delivered, read = one(self._db, queries.FIND_MEMBER, cid, uid)
+            sparse = one(self._db, queries.HAS_SELECTIVE, cid, uid) is not None
+            known = self._watermarks[cid, uid] = (delivered, read, sparse)
+        delivered, read, sparse = known
+        level = Level.READ if seq <= read else Level.DELIVERED if seq <= delivered else Level.SENT
+        if sparse and level is not Level.READ:
+            found = one(self._db, queries.FIND_SELECTIVE, cid, uid, seq)
+            if found is not None:
+                level = max(level, Level(found[0]))
+        return level
+
+    def _of_others(self, cid: int, uid: int, seq: int) -> Level:
+        lowest = self._lowest.get((cid, uid))
+        if lowest is None:
+            count, delivered, read = one(self._db, queries.LOWEST_OF_OTHERS, cid, uid)
+            lowest = self._lowest[cid, uid] = (count, delivered or 0, read or 0)
+        count, delivered, read = lowest
+        if not count or one(self._db, queries.PRESENT_OTHERS, cid, uid, seq) is None:
+            return Level.SENT
+        if seq <= read or one(self._db, queries.NOT_READ_BY_ALL, cid, uid, seq) is None:
+            return Level.READ
+        if seq <= delivered or one(self._db, queries.NOT_DELIVERED_TO_ALL, cid, uid, seq) is None:
+            return Level.DELIVERED
+        return Level.SENT
+
+
+class SyncPage(NamedTuple):
+    """A page of sync; `has_more` is exact."""
+
+    messages: list[Message]
+    has_more: bool
+
+
+def sync_page(
+    db: apsw.Connection,
+    user_id: str,
+    *,
+    after: int | None,
+    limit: int,
+    own: bool,
+    max_bytes: int,
+) -> SyncPage:
+    """The user's messages in order of `seq`: after a cursor, or all that are not acknowledged.
+
+    A merge of conversations: each head is a conversation's first wanted message; the lowest is
+    read up to where the next one begins. So the work is one look at each of the user's
+    conversations and one short read for each change of conversation on the page, whatever else
+    is stored.
+
+    Raises:
+        ApiError: `cursor_ahead`, for a cursor beyond the newest message.
+    """
+    if after is not None and after > newest_seq(db):
+        raise ApiError(Code.CURSOR_AHEAD)
+    uid = find_uid(db, user_id)
+    if uid is None:
+        return SyncPage([], False)
+    heads_sql, run_sql = (
+        (queries.HEADS_UNACKED, queries.RUN_UNACKED)
+        if after is None
+        else (queries.HEADS_AFTER, queries.RUN_AFTER)
+    )
+    args: dict[str, Any] = {"uid": uid, "own": own}
+    heads: list[tuple[int, int, int]] = [
+        (first, cid, MAX_SEQ if to_seq is None else to_seq)
+        for first, cid, to_seq in every(db, heads_sql, args | {"after": after})
+    ]
+    heapify(heads)
+    rows: list[Row] = []
+    size = 0
+    while heads:
+        first, cid, to_seq = heappop(heads)
+        upto = min(to_seq, heads[0][0]) if heads else to_seq
+        # One more than there is room for: it tells whether anything follows.
+        wanted = limit - len(rows) + 1
+        run = {"cid": cid, "first": first, "upto": upto, "limit": wanted}
+        for found in every(db, run_sql, args | run):
+            row = Row(*found)
+            size += len(row.content.encode()) + _ENVELOPE_BYTES
+            if len(rows) == limit or (rows and size > max_bytes):
+                return SyncPage(views(db, uid, rows), True)
+            rows.append(row)
+        if upto < to_seq:
+            run = {"cid": cid, "first": upto + 1, "upto": to_seq, "limit": 1}
+            for following in every(db, run_sql, args | run):
+                heappush(heads, (following[0], cid, to_seq))
+    return SyncPage(views(db, uid, rows), False)
+
+
+class GroupView(NamedTuple):
+    """A group and all its members, in the order in which they came."""
+
+    group: GroupRow
+    members: list[tuple[str, int, int, int]]  # user_id, uid, role, joined_ms
+
+    def describe(self) -> Group:
+        """The group as clients see it."""
+        owner = next(user for user, _, role, _ in self.members if role == Role.OWNER)
+        return Group(
+            id=self.group.group_id,
+            name=self.group.name,
+            description=self.group.description,
+            owner_id=owner,
+            members=[user for user, _, role, _ in self.members if role != Role.OWNER],
+            created_at=rfc3339(self.group.created_ms),
+            updated_at=rfc3339(self.group.updated_ms),
+        )
+
+    def list_members(self) -> list[Member]:
+        """All members as clients see them."""
+        return [
+            Member(
+                id=f"member_{self.group.cid}_{uid}",
+                group_id=self.group.group_id,
+                user_id=user,
+                role=Role(role).label,
+                joined_at=rfc3339(joined_ms),
+            )
+            for user, uid, role, joined_ms in self.members
+        ]
+
+
+def find_group(db: apsw.Connection, group_id: str) -> GroupView | None:
+    """A group that is open, or None; whether the caller may see it is for the caller to check."""
+    row = one(db, queries.FIND_GROUP, group_id)
+    if row is None or row[-1]:
+        return None
+    group = GroupRow(*row)
+    return GroupView(group, every(db, queries.GROUP_MEMBERS, (group.cid,)))

@@ -1,0 +1,347 @@
+"""What a write may do, in the product's own words.
+
+A `Transaction` lives as long as the writer and is used by one thread at a time, inside
+`BEGIN IMMEDIATE` ... `COMMIT`. It remembers users, direct conversations and rosters, so that a
+send to a known conversation asks the database nothing before it writes. Law: whatever it
+remembers was true at the last commit or was written since; after a rollback it `forget`s all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import Struct, json
+
+from imserver.domain.model import MESSAGE_TYPES, Event, Level, Role
+from imserver.store import queries, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import apsw
+
+_MOST_REMEMBERED: Final = 200_000  # users, pairs or memberships; beyond, a cache starts afresh
+
+_TYPE_NUMBER: Final = {name: number for number, name in enumerate(MESSAGE_TYPES)}
+
+
+class Roster(Struct, frozen=True):
+    """A group and who is in it, by user id. Never changed in place: whoever has it may keep it."""
+
+    cid: int
+    group_id: str
+    members: dict[str, int]
+
+
+class KnownSend(NamedTuple):
+    """What a `client_msg_id` was first used for."""
+
+    digest: bytes
+    seq: int
+    sent_ms: int
+
+
+class Watermarks(NamedTuple):
+    """All up to here a member has, and has read."""
+
+    delivered: int
+    read: int
+
+
+class Transaction:
+    """The verbs of writing. Owner of what the writer remembers between transactions."""
+
+    def __init__(self, db: apsw.Connection, clock: Callable[[], int]) -> None:
+        self.db = db
+        self._clock = clock
+        self._uids: dict[str, int] = {}
+        self._directs: dict[tuple[int, int], int] = {}
+        self._rosters: dict[str, Roster] = {}
+        self._remembered_members = 0
+        self._next_seq = reading.newest_seq(db) + 1
+        self.now_ms = 0
+
+    def begin(self) -> None:
+        """Start: until `commit` or `rollback`, everything happens at one time `now_ms`."""
+        self.db.execute(queries.BEGIN)
+        self.now_ms = self._clock()
+
+    def commit(self) -> None:
+        """Make it durable; returns when it is on disk."""
+        self.db.execute(queries.COMMIT)
+
+    def rollback(self) -> None:
+        """Undo everything since `begin`, and forget what may not be true any more."""
+        if not self.db.get_autocommit():
+            self.db.execute(queries.ROLLBACK)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop everything remembered; the database says it again when asked."""
+        self._uids.clear()
+        self._directs.clear()
+        self._rosters.clear()
+        self._remembered_members = 0
+        self._next_seq = reading.newest_seq(self.db) + 1
+
+    # -- users and conversations --------------------------------------------------------------
+
+    def find_user(self, user_id: str) -> int | None:
+        """The number of a user, or None if nobody has named them yet."""
+        uid = self._uids.get(user_id)
+        if uid is None:
+            uid = reading.find_uid(self.db, user_id)
+            if uid is not None:
+                self._remember(self._uids, user_id, uid)
+        return uid
+
+    def name_user(self, user_id: str) -> int:
+        """The number of a user, who exists from now on."""
+        uid = self.find_user(user_id)
+        if uid is None:
+            uid = self._insert(queries.ADD_USER, user_id, self.now_ms)
+            self._remember(self._uids, user_id, uid)
+        return uid
+
+    def direct(self, one: int, other: int) -> int:
+        """The direct conversation of two users, who may be the same."""
+        pair = (one, other) if one <= other else (other, one)
+        cid = self._directs.get(pair)
+        if cid is not None:
+            return cid
+        row = reading.one(self.db, queries.FIND_DIRECT, *pair)
+        if row is not None:
+            cid = int(row[0])
+        else:
+            cid = self._insert(queries.ADD_CONVERSATION, *pair)
+            for uid in set(pair):
+                self._begin_membership(cid, uid, 0, 1, Role.MEMBER)
+        self._remember(self._directs, pair, cid)
+        return cid
+
+    # -- groups -------------------------------------------------------------------------------
+
+    def create_group(self, group_id: str, name: str, description: str) -> Roster:
+        """A new conversation with that group; nobody is in it yet."""
+        cid = self._insert(queries.ADD_CONVERSATION, None, None)
+        self.db.execute(queries.ADD_GROUP, (cid, group_id, name, description, self.now_ms))
+        return Roster(cid, group_id, {})
+
+    def roster(self, group_id: str) -> Roster | None:
+        """Who is in a group; None if there is no such group or it is closed."""
+        roster = self._rosters.get(group_id)
+        if roster is None:
+            view = reading.find_group(self.db, group_id)
+            if view is None:
+                return None
+            roster = Roster(
+                view.group.cid, view.group.group_id, {user: uid for user, uid, *_ in view.members}
+            )
+            self._keep_roster(roster)
+        return roster
+
+    def view_group(self, group_id: str) -> reading.GroupView | None:
+        """A group as it stands inside this transaction."""
+        return reading.find_group(self.db, group_id)
+
+    def was_member(self, group_id: str, uid: int) -> bool:
+        """Whether a user ever belonged to a group, closed or not."""
+        row = reading.one(self.db, queries.FIND_GROUP, group_id)
+        return (
+            row is not None and reading.one(self.db, queries.FIND_MEMBER, row[0], uid) is not None
+        )
+
+    def admit(
+        self, roster: Roster, newcomers: Sequence[tuple[str, int, Role]], from_seq: int
+    ) -> Roster:
+        """Let users in, from the message at `from_seq` on; returns the roster with them."""
+        for ordinal, (_, uid, role) in enumerate(newcomers):
+            self._begin_membership(roster.cid, uid, ordinal, from_seq, role)
+        self.db.execute(queries.TOUCH_GROUP, (roster.cid, self.now_ms, 0))
+        members = roster.members | {user_id: uid for user_id, uid, _ in newcomers}
+        return self._keep_roster(Roster(roster.cid, roster.group_id, members))
+
+    def dismiss(self, roster: Roster, user_id: str, to_seq: int) -> Roster:
+        """Let a member go; the message at `to_seq` is the last that is theirs to see.
+
+        The group closes behind the last one.
+        """
+        uid = roster.members[user_id]
+        self.db.execute(queries.END_MEMBER, (roster.cid, uid))
+        self.db.execute(queries.END_MEMBERSHIP, (uid, roster.cid, to_seq))
+        members = {name: number for name, number in roster.members.items() if name != user_id}
+        closed = 0 if members else 1
+        self.db.execute(queries.TOUCH_GROUP, (roster.cid, self.now_ms, closed))
+        remaining = Roster(roster.cid, roster.group_id, members)
+        if closed:
+            self._rosters.pop(roster.group_id, None)
+            return remaining
+        return self._keep_roster(remaining)
+
+    def role(self, cid: int, uid: int) -> Role:
+        """A member's role."""
+        return Role(reading.one(self.db, queries.FIND_MEMBER, cid, uid)[1])
+
+    def heir(self, cid: int) -> tuple[int, str]:
+        """Who takes over a group: the longest-standing admin, else member, as uid and user id."""
+        uid, user_id = reading.one(self.db, queries.HEIR, cid)
+        return uid, user_id
+
+    def set_role(self, cid: int, uid: int, role: Role) -> None:
+        """Give a member a role."""
+        self.db.execute(queries.SET_ROLE, (cid, uid, role))
+
+    def _begin_membership(
+        self, cid: int, uid: int, ordinal: int, from_seq: int, role: Role
+    ) -> None:
+        self.db.execute(queries.ADD_MEMBER, (cid, uid, int(role), self.now_ms, from_seq, ordinal))
+        self.db.execute(queries.BEGIN_MEMBERSHIP, (uid, cid, from_seq))
+
+    # -- messages -----------------------------------------------------------------------------
+
+    def append(
+        self, cid: int, sender_uid: int, kind: str, content: str, event: Event | None = None
+    ) -> int:
+        """Store a message at the next place of the one order, and return that place."""
+        seq = self._next_seq
+        self.db.execute(
+            queries.ADD_MESSAGE,
+            (
+                seq,
+                cid,
+                sender_uid,
+                _TYPE_NUMBER[kind],
+                content,
+                self.now_ms,
+                None if event is None else json.encode(event).decode(),
+            ),
+        )
+        self._next_seq = seq + 1
+        return seq
+
+    @property
+    def next_seq(self) -> int:
+        """The place that the next message will take."""
+        return self._next_seq
+
+    def known_send(self, uid: int, client_msg_id: str) -> KnownSend | None:
+        """What the sender first used a `client_msg_id` for, or None."""
+        row = reading.one(self.db, queries.FIND_CLIENT_MESSAGE, uid, client_msg_id)
+        return None if row is None else KnownSend(*row)
+
+    def remember_send(self, uid: int, client_msg_id: str, digest: bytes, seq: int) -> None:
+        """Keep for ever what a `client_msg_id` was used for."""
+        self.db.execute(queries.ADD_CLIENT_MESSAGE, (uid, client_msg_id, digest, seq, self.now_ms))
+
+    # -- acknowledgements ---------------------------------------------------------------------
+
+    def acknowledge(self, cid: int, uid: int, seq: int, level: Level, *, to_self: bool) -> bool:
+        """Record that a member has one message; says whether that is news.
+
+        Where the hole before it closes, the watermark moves; else the message is noted apart.
+        """
+        marks = self._watermarks(cid, uid)
+        reached = self._level(marks, cid, uid, seq)
+        if reached >= level:
+            return False
+        sparse = reading.one(self.db, queries.HAS_SELECTIVE, cid, uid) is not None
+        delivered, read = marks
+        moved = []
+        for mark, step in ((delivered, Level.DELIVERED), (read, Level.READ)):
+            if step > level or seq <= mark:
+                moved.append(mark)
+                continue
+            hole = self._first_hole(cid, uid, mark, step, to_self)
+            if hole is not None and hole < seq:
+                moved.append(mark)
+            else:
+                moved.append(self._fold(cid, uid, seq, step, to_self) if sparse else seq)
+        if (level is Level.READ and moved[1] < seq) or moved[0] < seq:
+            self.db.execute(queries.PUT_SELECTIVE, (cid, uid, seq, int(level)))
+            sparse = True
+        self._set_watermarks(cid, uid, marks, Watermarks(*moved), sparse)
+        return True
+
+    def acknowledge_all(
+        self, cid: int, uid: int, seq: int, level: Level, *, to_self: bool
+    ) -> list[tuple[str | None, int]]:
+        """Record that a member has everything up to a message.
+
+        Returns each sender to whom that is news (None: the server itself), with their own
+        highest message that it covers.
+        """
+        marks = self._watermarks(cid, uid)
+        news = reading.every(
+            self.db,
+            queries.NEWLY_COVERED,
+            {
+                "cid": cid,
+                "uid": uid,
+                "after": marks[level - 1],
+                "upto": seq,
+                "level": int(level),
+                "self": to_self,
+            },
+        )
+        sparse = reading.one(self.db, queries.HAS_SELECTIVE, cid, uid) is not None
+        moved = [
+            mark
+            if step > level or seq <= mark
+            else (self._fold(cid, uid, seq, step, to_self) if sparse else seq)
+            for mark, step in zip(marks, (Level.DELIVERED, Level.READ), strict=True)
+        ]
+        self._set_watermarks(cid, uid, marks, Watermarks(*moved), sparse)
+        return news
+
+    def _watermarks(self, cid: int, uid: int) -> Watermarks:
+        _, _, delivered, read = reading.one(self.db, queries.FIND_MEMBER, cid, uid)
+        return Watermarks(delivered, read)
+
+    def _level(self, marks: Watermarks, cid: int, uid: int, seq: int) -> Level:
+        if seq <= marks.read:
+            return Level.READ
+        noted = reading.one(self.db, queries.FIND_SELECTIVE, cid, uid, seq)
+        level = Level.DELIVERED if seq <= marks.delivered else Level.SENT
+        return level if noted is None else max(level, Level(noted[0]))
+
+    def _first_hole(
+        self, cid: int, uid: int, after: int, level: Level, to_self: bool
+    ) -> int | None:
+        args = {"cid": cid, "uid": uid, "after": after, "level": int(level), "self": to_self}
+        row = self.db.execute(queries.FIRST_HOLE, args).fetchone()
+        return None if row is None else row[0]
+
+    def _fold(self, cid: int, uid: int, seq: int, level: Level, to_self: bool) -> int:
+        """Where a watermark that reaches `seq` comes to, over what was noted beyond it."""
+        hole = self._first_hole(cid, uid, seq, level, to_self)
+        row = reading.one(self.db, queries.LAST_SELECTIVE_BELOW, cid, uid, int(level), hole)
+        return max(seq, row[0] or 0)
+
+    def _set_watermarks(
+        self, cid: int, uid: int, before: Watermarks, after: Watermarks, sparse: bool
+    ) -> None:
+        if after != before:
+            self.db.execute(queries.SET_WATERMARKS, (cid, uid, *after))
+            if sparse:
+                self.db.execute(queries.FOLD_SELECTIVE, (cid, uid, *after))
+
+    # -- memory -------------------------------------------------------------------------------
+
+    def _insert(self, sql: str, *args: Any) -> int:
+        number: int = self.db.execute(sql, args).fetchone()[0]  # type: ignore[index]
+        return number
+
+    @staticmethod
+    def _remember(cache: dict[Any, int], key: object, number: int) -> None:
+        if len(cache) >= _MOST_REMEMBERED:
+            cache.clear()
+        cache[key] = number
+
+    def _keep_roster(self, roster: Roster) -> Roster:
+        known = self._rosters.pop(roster.group_id, None)
+        self._remembered_members += len(roster.members) - (len(known.members) if known else 0)
+        if self._remembered_members > _MOST_REMEMBERED:
+            self._rosters.clear()
+            self._remembered_members = len(roster.members)
+        self._rosters[roster.group_id] = roster
+        return roster

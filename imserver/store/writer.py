@@ -1,0 +1,170 @@
+"""The one writer: group commit.
+
+Laws:
+
+- Commands run in the order in which they were submitted, all that wait in one transaction, in a
+  worker thread; while one batch is being synced the next gathers. There is no timer.
+- A command checks before it writes: one that raises `ApiError` has changed nothing, and its
+  neighbours stand. Any other exception is a defect: the batch is rolled back and run again one
+  by one, so that only the offender fails.
+- `done` is called in the trio thread, in commit order, and only when the commit is on disk.
+- Nothing is promised for a command whose `done` was called with an `ApiError`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import trio
+
+from imserver.domain.errors import ApiError, Code
+from imserver.store.database import STORAGE_FAILURES
+from imserver.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from imserver.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+
+class Command(Protocol):
+    """One operation's write."""
+
+    def apply(self, tx: Transaction) -> Any:
+        """Check and write, in the writer's thread.
+
+        Raises:
+            ApiError: a refusal; nothing may have been written before it.
+        """
+
+
+class _Job(NamedTuple):
+    command: Command
+    done: Callable[[Any], None]
+
+
+class Writer:
+    """Owner of the queue of writes and of the only connection that writes."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], int],
+        *,
+        capacity: int,
+        max_batch: int,
+        after_batch: Callable[[], None],
+    ) -> None:
+        self._turn = database.turn if database.in_memory else None
+        self._tx = Transaction(database.writer, clock)
+        self._capacity = capacity
+        self._max_batch = max_batch
+        self._after_batch = after_batch
+        self._queue: deque[_Job] = deque()
+        self._wake = trio.Event()
+        self._room = trio.Event()
+        self._closing = False
+        self._closed = trio.Event()
+        self.failure: str | None = None  # why the last transaction could not be kept, or None
+
+    @property
+    def full(self) -> bool:
+        """Whether those who submit should first `wait_room`."""
+        return len(self._queue) >= self._capacity
+
+    async def wait_room(self) -> None:
+        """Wait until the queue is no longer full."""
+        while self.full:
+            await self._room.wait()
+
+    def submit(self, command: Command, done: Callable[[Any], None]) -> None:
+        """Queue a write; `done` gets its result or an `ApiError`, later, in this thread.
+
+        The bound is kept by the callers, who `wait_room` before they take the next request.
+
+        Raises:
+            ApiError: `unavailable`, while shutting down.
+        """
+        if self._closing:
+            raise ApiError(Code.UNAVAILABLE, "The server is shutting down")
+        self._queue.append(_Job(command, done))
+        self._wake.set()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write until closed; returns when everything accepted before was answered."""
+        task_status.started()
+        while True:
+            if not self._queue:
+                if self._closing:
+                    self._closed.set()
+                    return
+                self._wake = trio.Event()
+                await self._wake.wait()
+                continue
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+            # What was accepted is finished: a cancelled server waits for the batch under way.
+            results = await trio.to_thread.run_sync(self._write, batch)
+            for job, result in zip(batch, results, strict=True):
+                job.done(result)
+            self._after_batch()
+            if not self.full:
+                self._room.set()
+                self._room = trio.Event()
+
+    def close(self) -> None:
+        """Accept nothing more; `run` returns when the queue is empty."""
+        self._closing = True
+        self._wake.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until everything accepted before `close` is answered."""
+        await self._closed.wait()
+
+    # -- in the worker thread -----------------------------------------------------------------
+
+    def _write(self, batch: Sequence[_Job]) -> list[Any]:
+        if self._turn is None:
+            return self._commit(batch)
+        with self._turn:
+            return self._commit(batch)
+
+    def _commit(self, batch: Sequence[_Job]) -> list[Any]:
+        try:
+            self._tx.begin()
+            results = [self._apply(job.command) for job in batch]
+            self._tx.commit()
+        except STORAGE_FAILURES as error:
+            return self._refuse(batch, error)
+        except Exception:
+            self._rollback()
+            if len(batch) > 1:
+                return [self._commit([job])[0] for job in batch]
+            logger.exception("a write failed")
+            return [ApiError(Code.INTERNAL)]
+        if self.failure is not None:
+            logger.warning("the store accepts writes again")
+            self.failure = None
+        return results
+
+    def _apply(self, command: Command) -> Any:
+        try:
+            return command.apply(self._tx)
+        except ApiError as refusal:
+            return refusal
+
+    def _refuse(self, batch: Sequence[_Job], error: Exception) -> list[Any]:
+        if self.failure is None:
+            logger.error("the store refuses writes: %s", error)
+        self.failure = type(error).__name__
+        self._rollback()
+        return [ApiError(Code.UNAVAILABLE) for _ in batch]
+
+    def _rollback(self) -> None:
+        try:
+            self._tx.rollback()
+        except STORAGE_FAILURES:
+            logger.exception("the store could not be read after a rollback")

@@ -1,0 +1,1 @@
+"""Bytes to requests and back; no rule of the domain lives here."""

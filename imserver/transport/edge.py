@@ -1,0 +1,196 @@
+"""One port, two lanes: accepts connections and gives each to the lane its first line asks for.
+
+`GET /ws` goes to the WebSocket lane; everything else to hypercorn's `TCPServer` running the REST
+application. What was read to decide is given back in front of the stream. (Peeking would spin on
+a half-sent line.)
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.frames import error_body
+from imserver.transport import ws
+
+if TYPE_CHECKING:
+    from quart_trio import QuartTrio
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_LINE_BYTES: Final = 8 * 1024
+_BACKLOG: Final = 1024  # connections that the kernel holds for us
+_ACCEPTED_AT_ONCE: Final = 64
+_SEND_BUFFER_BYTES: Final = 128 * 1024  # what the kernel holds for one slow client; it doubles it
+_OUT_OF_FILES_PAUSE: Final = 0.1  # seconds
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for every address that `host` names; port 0 picks one for all.
+
+    Raises:
+        OSError: an address cannot be had.
+    """
+    found = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+    )
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            if sockets and port == 0:
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+            sock.bind(address)
+            sock.setblocking(False)
+            sock.listen(_BACKLOG)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+class _GivenBack:
+    """A stream that first yields what was read from it before."""
+
+    def __init__(self, stream: trio.SocketStream, head: bytes) -> None:
+        self._stream = stream
+        self._head = head
+        self.socket = stream.socket
+        self.send_all = stream.send_all
+        self.send_eof = stream.send_eof
+        self.aclose = stream.aclose
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        if self._head:
+            head, self._head = self._head[:max_bytes], self._head[max_bytes:]
+            return head
+        return bytes(await self._stream.receive_some(max_bytes))
+
+
+class Edge:
+    """Owner of the connections: each is a task in the nursery that `serve` is given."""
+
+    def __init__(
+        self,
+        lane: ws.WebSocketLane,
+        app: QuartTrio,
+        *,
+        head_timeout: float,
+        idle_timeout: float,
+        header_bytes: int,
+        frame_bytes: int,
+        ping_after: float,
+        most_connections: int,
+    ) -> None:
+        self._lane = lane
+        self._head_timeout = head_timeout
+        self._most_connections = most_connections
+        self._connections = 0
+        self._app = ASGIWrapper(app)
+        self._context = WorkerContext(None)
+        self._http = HypercornConfig()
+        self._http.accesslog = None
+        self._http.errorlog = logging.getLogger("imserver.http")
+        self._http.include_server_header = False
+        self._http.keep_alive_timeout = idle_timeout
+        self._http.read_timeout = int(idle_timeout)
+        self._http.h11_max_incomplete_size = header_bytes
+        self._http.websocket_max_message_size = frame_bytes
+        self._http.websocket_ping_interval = ping_after
+
+    async def accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
+        """Accept until cancelled. The caller closes the listener."""
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            for _ in range(_ACCEPTED_AT_ONCE):
+                try:
+                    sock, _address = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    # Gone before it was accepted, or no file is left for it: others live on.
+                    logger.warning("a connection could not be accepted: %s", error)
+                    await trio.sleep(_OUT_OF_FILES_PAUSE)
+                    break
+                sock.setblocking(False)
+                if self._connections >= self._most_connections:
+                    _turn_away(sock)
+                    continue
+                self._connections += 1
+                connections.start_soon(self._serve, sock)
+
+    async def retire(self) -> None:
+        """Let idle REST connections go, and those at work when they are done."""
+        await self._context.terminated.set()
+
+    async def _serve(self, sock: socket.socket) -> None:
+        try:
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 90_000)
+            head = b""
+            with trio.move_on_after(self._head_timeout):
+                head = await self._read_request_line(sock)
+            if not head:
+                return
+            if _asks_for_websocket(head):
+                await self._lane.serve(sock, head)
+            else:
+                await self._serve_rest(sock, head)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            logger.debug("a connection broke", exc_info=True)
+        except Exception:
+            logger.exception("a connection failed")
+        finally:
+            self._connections -= 1
+            sock.close()
+
+    async def _read_request_line(self, sock: socket.socket) -> bytes:
+        head = b""
+        while b"\n" not in head and len(head) < _REQUEST_LINE_BYTES:
+            data = await ws.receive(sock)
+            if not data:
+                return b""
+            head += data
+        return head
+
+    async def _serve_rest(self, sock: socket.socket, head: bytes) -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        await TCPServer(
+            self._app,
+            self._http,
+            self._context,
+            ConnectionState({}),
+            _GivenBack(stream, head),  # type: ignore[arg-type]
+        ).run()
+
+
+def _asks_for_websocket(head: bytes) -> bool:
+    return head.startswith((b"GET /ws ", b"GET /ws?"))
+
+
+def _turn_away(sock: socket.socket) -> None:
+    body = error_body(ApiError(Code.UNAVAILABLE, "The server has no room for more connections"))
+    with suppress(OSError):
+        sock.send(
+            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+            b"Retry-After: 5\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
+        )
+    sock.close()

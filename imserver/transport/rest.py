@@ -1,0 +1,238 @@
+"""REST: the quart-trio application, its routes derived from the operations table.
+
+It also carries the sessions of WebSockets that reach it (a later upgrade on a kept-alive
+connection, or HTTP/2): the same dialogue over a slower pipe.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, assert_never
+
+import msgspec
+import trio
+from quart import Response, request, websocket
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from imserver.domain import frames
+from imserver.domain.errors import CLOSE_REASONS, ApiError, CloseCode, Code
+from imserver.domain.model import check_user_id
+from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
+from imserver.service.operations import OPERATIONS
+from imserver.transport.dispatch import Dispatcher
+from imserver.transport.openapi import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from werkzeug.datastructures import Headers
+
+logger = logging.getLogger(__name__)
+
+USER_HEADER: Final = "X-User-ID"
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+_HTTP_CODES: Final = {
+    404: ApiError(Code.NOT_FOUND, "There is no such path"),
+    405: ApiError(Code.METHOD_NOT_ALLOWED),
+    413: ApiError(Code.TOO_LARGE, "The body is too large"),
+    415: ApiError(Code.UNSUPPORTED_MEDIA_TYPE),
+    500: ApiError(Code.INTERNAL),
+}
+
+
+def build_app(engine: Engine, *, version: str, body_bytes: int) -> QuartTrio:
+    """The application: one route an operation, JSON in every answer, errors included."""
+    app = QuartTrio("imserver", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = body_bytes
+    app.register_error_handler(HTTPException, _http_refusal)
+    for operation in OPERATIONS:
+        if operation.rest is not None:
+            app.add_url_rule(
+                operation.rest.path.replace("{", "<").replace("}", ">"),
+                operation.name,
+                _view(engine, operation),
+                methods=[operation.rest.method],
+            )
+    description = msgspec.json.encode(describe(version))
+
+    async def openapi() -> Response:
+        return _json(description)
+
+    app.add_url_rule("/openapi.json", "openapi", openapi)
+
+    async def ws() -> None:
+        await _carry_session(engine)
+
+    app.add_websocket("/ws", "ws", ws)
+    return app
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, content_type="application/json")
+
+
+def _refusal(error: ApiError) -> Response:
+    response = _json(frames.error_body(error), error.status)
+    if error.retry_after_ms is not None:
+        response.headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
+    return response
+
+
+async def _http_refusal(error: HTTPException) -> Response:
+    status = error.code or 500
+    known = _HTTP_CODES.get(status)
+    response = _refusal(known or ApiError(Code.INVALID_REQUEST))
+    for name, value in error.get_headers():
+        if name.lower() == "allow":
+            response.headers[name] = value
+    return response
+
+
+def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Response]]:
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(operation.request)
+    takes_key = "client_msg_id" in _field_names(operation.request)
+
+    async def view(**path: str) -> Response:
+        try:
+            headers = request.headers
+            caller = Caller("" if operation.who is Who.ANYONE else identify(headers))
+            call = await _request(operation, decoder, path)
+            if takes_key and IDEMPOTENCY_HEADER in headers:
+                call = _with_key(call, _utf8(headers[IDEMPOTENCY_HEADER], IDEMPOTENCY_HEADER))
+            match operation:
+                case Immediate():
+                    answer = operation.handle(engine, caller, call)
+                case Query():
+                    answer = await operation.handle(engine, caller, call)
+                case Write():
+                    answer = await engine.execute(operation.handle(engine, caller, call))
+                case _:
+                    assert_never(operation)
+        except ApiError as error:
+            return _refusal(error)
+        except HTTPException:
+            raise
+        except Exception:
+            logger.exception("%s failed", operation.name)
+            return _refusal(ApiError(Code.INTERNAL))
+        return _json(answer)
+
+    return view
+
+
+def _field_names(kind: type[msgspec.Struct]) -> set[str]:
+    return {field.name for field in msgspec.structs.fields(kind)}
+
+
+def identify(headers: Headers) -> str:
+    """Who calls, from the document's header; its bytes are UTF-8.
+
+    Raises:
+        ApiError: `unauthorized` without it, `invalid_request` for a malformed one.
+    """
+    given = set(headers.getlist(USER_HEADER)) - {""}
+    if not given:
+        raise ApiError(Code.UNAUTHORIZED)
+    if len(given) > 1:
+        raise ApiError(Code.INVALID_REQUEST, f"{USER_HEADER} is given twice")
+    return check_user_id(_utf8(given.pop(), USER_HEADER), USER_HEADER)
+
+
+def _utf8(value: str, name: str) -> str:
+    # The framework reads header bytes as Latin-1, which loses nothing.
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        raise ApiError(Code.INVALID_REQUEST, f"{name} is not UTF-8") from None
+
+
+async def _request(
+    operation: Operation, decoder: msgspec.json.Decoder[Any], path: dict[str, str]
+) -> Any:
+    """The request of an operation, from the path, the query (GET) or the body (POST)."""
+    assert operation.rest is not None
+    kind = operation.request
+    try:
+        if operation.rest.method == "GET":
+            query = {name: value for name, value in request.args.items() if value != ""}
+            return msgspec.convert(query | path, kind, strict=False)
+        body = await request.get_data(cache=False)
+        if _field_names(kind) <= path.keys():
+            return msgspec.convert(path, kind)
+        mimetype = request.mimetype
+        if mimetype and mimetype != "application/json" and not mimetype.endswith("+json"):
+            raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE)
+        if not path:
+            return decoder.decode(body or b"{}")
+        fields = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+        return msgspec.convert(fields | path, kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise frames.malformed(error) from None
+
+
+def _with_key(call: Any, key: str) -> Any:
+    if call.client_msg_id not in (None, "", key):
+        raise ApiError(
+            Code.INVALID_REQUEST, f"client_msg_id and {IDEMPOTENCY_HEADER} are not the same"
+        )
+    return msgspec.structs.replace(call, client_msg_id=key)
+
+
+class _PipeLink:
+    """Carries payloads over the framework's WebSocket: the `Link` of its session."""
+
+    framed = False
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        # The framework's object is bound to this task's context; others need it itself.
+        self._pipe = websocket._get_current_object()  # type: ignore[attr-defined]
+
+    def send_now(self, data: bytes) -> int:
+        """See `Link`: this pipe always waits."""
+        return 0
+
+    async def send(self, data: bytes) -> None:
+        """See `Link`."""
+        await self._pipe.send(data.decode())
+
+    def ping(self) -> None:
+        """See `Link`: hypercorn pings by itself."""
+
+    def expire(self) -> None:
+        """See `Link`."""
+        self._nursery.cancel_scope.deadline = trio.current_time() + 5
+
+    def close(self, code: CloseCode) -> None:
+        """See `Link`."""
+
+        async def say_goodbye() -> None:
+            await self._pipe.close(code, CLOSE_REASONS[code])
+
+        self._nursery.start_soon(say_goodbye)
+
+    def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+        """See `Link`."""
+        self._nursery.start_soon(task)
+
+
+async def _carry_session(engine: Engine) -> None:
+    await websocket.accept()
+    async with trio.open_nursery() as nursery:
+        session = engine.hub.open(_PipeLink(nursery))
+        dispatcher = Dispatcher(engine, session)
+        try:
+            while True:
+                text = await websocket.receive()
+                if isinstance(text, bytes):
+                    session.outbox.finish(CloseCode.UNSUPPORTED_DATA)
+                    continue
+                session.heard = engine.hub.tick
+                pause = dispatcher.receive(text.encode())
+                engine.hub.flush()
+                if pause is not None:
+                    await pause
+        finally:
+            engine.hub.close(session)
+            nursery.cancel_scope.cancel()
