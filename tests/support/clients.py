@@ -1,0 +1,141 @@
+"""Clients that share no code with the server: trio-websocket for frames, httpx for REST."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import trio
+from trio_websocket import open_websocket_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trio_websocket import WebSocketConnection
+
+    from imserver import Server
+
+PATIENCE = 10.0  # seconds of real time before a test gives up on an answer
+
+
+class Refused(Exception):
+    """An operation was refused; carries the code of the catalogue, and the whole answer."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(answer)
+        self.code = answer["code"]
+        self.answer = answer
+
+
+class Socket:
+    """One WebSocket: requests matched with their answers, pushes kept in order."""
+
+    def __init__(self, connection: WebSocketConnection) -> None:
+        self.connection = connection
+        self._pushes: deque[dict[str, Any]] = deque()
+
+    async def send(self, kind: str, data: Any = None, **envelope: Any) -> None:
+        """Send one frame as the document prints it."""
+        frame = {"type": kind, "data": {} if data is None else data, "timestamp": 1640995200000}
+        await self.connection.send_message(json.dumps(frame | envelope, ensure_ascii=False))
+
+    async def receive(self) -> dict[str, Any]:
+        """The next frame, whatever it is."""
+        with trio.fail_after(PATIENCE):
+            return json.loads(await self.connection.get_message())
+
+    async def ask(self, kind: str, data: Any = None, **envelope: Any) -> dict[str, Any]:
+        """Send a request and return the whole frame that answers it; pushes are kept."""
+        await self.send(kind, data, **envelope)
+        while True:
+            frame = await self.receive()
+            if frame["type"] in ("new_message", "new_group_message", "message_status"):
+                self._pushes.append(frame)
+                continue
+            return frame
+
+    async def call(self, kind: str, data: Any = None) -> dict[str, Any]:
+        """The payload of the answer.
+
+        Raises:
+            Refused: the server refused.
+        """
+        frame = await self.ask(kind, data)
+        answer = frame["data"]
+        if frame["type"] == "error" or "code" in answer:
+            raise Refused(answer)
+        return answer
+
+    async def push(self) -> dict[str, Any]:
+        """The next push, as a whole frame."""
+        return self._pushes.popleft() if self._pushes else await self.receive()
+
+    async def no_push(self) -> None:
+        """Make sure that nothing was pushed: a heartbeat's answer would come after it."""
+        await self.call("heartbeat")
+        assert not self._pushes, list(self._pushes)
+
+
+@asynccontextmanager
+async def connect(server: Server) -> AsyncIterator[Socket]:
+    """A WebSocket on which nobody is logged in."""
+    url = server.url.replace("http", "ws", 1) + "/ws"
+    async with open_websocket_url(url) as connection:
+        yield Socket(connection)
+
+
+@asynccontextmanager
+async def login(server: Server, user_id: str) -> AsyncIterator[Socket]:
+    """A WebSocket that is `user_id`'s."""
+    async with connect(server) as socket:
+        await socket.call("login", {"user_id": user_id, "token": "auth_token", "platform": "web"})
+        yield socket
+
+
+class Rest:
+    """REST calls as one user."""
+
+    def __init__(self, http: httpx.AsyncClient, user_id: str | None) -> None:
+        self.http = http
+        # httpx would take a str for Latin-1 or ASCII; ids travel as UTF-8.
+        self._headers = {} if user_id is None else {b"X-User-ID": user_id.encode()}
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One call, whatever its status."""
+        headers = dict(self._headers)
+        for name, value in options.pop("headers", {}).items():
+            headers[name.encode()] = value.encode()
+        return await self.http.request(method, path, headers=headers, **options)
+
+    async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        response = await self.request(method, path, **options)
+        answer = response.json()
+        if response.status_code != 200:
+            raise Refused(answer)
+        return answer
+
+    async def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """The answer to a GET.
+
+        Raises:
+            Refused: the server refused.
+        """
+        return await self._call("GET", path, params=params)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
+        """The answer to a POST.
+
+        Raises:
+            Refused: the server refused.
+        """
+        return await self._call("POST", path, json=body, **options)
+
+
+@asynccontextmanager
+async def rest(server: Server, user_id: str | None) -> AsyncIterator[Rest]:
+    """REST calls as `user_id`, or as nobody."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http:
+        yield Rest(http, user_id)
