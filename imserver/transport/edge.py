@@ -73,14 +73,23 @@ class _GivenBack:
         self._head = head
         self.socket = stream.socket
         self.send_all = stream.send_all
-        self.send_eof = stream.send_eof
-        self.aclose = stream.aclose
 
     async def receive_some(self, max_bytes: int) -> bytes:
         if self._head:
             head, self._head = self._head[:max_bytes], self._head[max_bytes:]
             return head
         return bytes(await self._stream.receive_some(max_bytes))
+
+    # hypercorn closes from the application's task, which is cancelled as soon as it has answered:
+    # a close that stops half way would leave the client waiting. Neither of these waits.
+
+    async def send_eof(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self._stream.aclose()
 
 
 class Edge:

@@ -64,7 +64,13 @@ def build_app(engine: Engine, *, version: str, body_bytes: int) -> QuartTrio:
     async def ws() -> None:
         await _carry_session(engine)
 
+    async def not_ws() -> Response:
+        response = _refusal(ApiError(Code.UPGRADE_REQUIRED))
+        response.headers["Upgrade"] = "websocket"
+        return response
+
     app.add_websocket("/ws", "ws", ws)
+    app.add_url_rule("/ws", "not_ws", not_ws)
     return app
 
 
@@ -83,6 +89,8 @@ async def _http_refusal(error: HTTPException) -> Response:
     status = error.code or 500
     known = _HTTP_CODES.get(status)
     response = _refusal(known or ApiError(Code.INVALID_REQUEST))
+    if status == 413:  # the rest of the body stays unread
+        response.headers["Connection"] = "close"
     for name, value in error.get_headers():
         if name.lower() == "allow":
             response.headers[name] = value
