@@ -28,8 +28,9 @@ from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer
 from imserver.transport.edge import Edge, listen
+from imserver.transport.framing import text_frame
 from imserver.transport.rest import build_app
-from imserver.transport.ws import WebSocketLane, text_frame
+from imserver.transport.ws import WebSocketLane
 from imserver.version import __version__
 
 if TYPE_CHECKING:

@@ -19,12 +19,27 @@ MAX_LIMIT: Final = 200  # messages on a page of sync
 DEFAULT_LIMIT: Final = 50
 
 
+Correlation = Annotated[str, Meta(max_length=MAX_MESSAGE_ID)] | None
+
+
 class Envelope(Struct, frozen=True, gc=False):
     """What every frame is wrapped in; the client's `timestamp` is its own affair."""
 
     type: str
     data: Raw = Raw(b"{}")
-    message_id: Annotated[str, Meta(max_length=MAX_MESSAGE_ID)] | None = None
+    message_id: Correlation = None
+
+
+def request_frame(kind: str, payload: type[Struct]) -> type[Any]:
+    """The struct of whole request frames of one type: `data` is the payload, decoded."""
+    return msgspec.defstruct(
+        f"{payload.__name__}Frame",
+        [("data", payload), ("message_id", Correlation, None)],
+        tag_field="type",
+        tag=kind,
+        frozen=True,
+        gc=False,
+    )
 
 
 # -- requests ---------------------------------------------------------------------------------
@@ -205,7 +220,7 @@ NEW_GROUP_MESSAGE: Final = "new_group_message"
 MESSAGE_STATUS: Final = "message_status"
 
 
-def decode_envelope(text: bytes | bytearray) -> Envelope:
+def decode_envelope(text: bytes) -> Envelope:
     """Decode the envelope of a frame; its `data` stays undecoded.
 
     Raises:
@@ -269,6 +284,6 @@ def decode_payload(decoder: msgspec.json.Decoder[Any], data: Raw) -> Any:
         ApiError: `invalid_request`.
     """
     try:
-        return decoder.decode(data if data != b"null" else b"{}")
+        return decoder.decode(data if bytes(data) != b"null" else b"{}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise malformed(error) from None

@@ -7,10 +7,11 @@ nothing else of them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 from msgspec import Struct
@@ -49,14 +50,31 @@ class Outcome(NamedTuple):
     deliveries: tuple[Delivery, ...] = ()
 
 
-class Command(Protocol):
+class Command(ABC):
     """A write that was checked for form; the writer decides and does."""
 
+    __slots__ = ("done", "hub")
+
+    hub: Hub
+    done: Callable[[bytes | ApiError], None]  # gets the JSON of the answer, or the refusal
+
+    @abstractmethod
     def apply(self, tx: Transaction) -> Any:
         """Check and write; see `store.writer`."""
 
+    @abstractmethod
     def conclude(self, stored: Any) -> Outcome:
         """Put what was stored into words, in the trio thread, when it is on disk."""
+
+    def finish(self, stored: Any) -> None:
+        """Answer, and queue what is to be pushed; it leaves together, after the batch."""
+        if isinstance(stored, ApiError):
+            self.done(stored)
+            return
+        answer, deliveries = self.conclude(stored)
+        self.done(answer)
+        for payload, users, skip in deliveries:
+            self.hub.publish(payload, users, skip)
 
 
 class Who(Enum):
@@ -132,19 +150,12 @@ class Engine:
     def submit(self, command: Command, done: Callable[[bytes | ApiError], None]) -> None:
         """Queue a write; `done` gets the JSON of its answer or its refusal, in order.
 
-        What is to be pushed is queued behind it; everything leaves together after the batch.
+        Raises:
+            ApiError: `unavailable`, while shutting down.
         """
-
-        def conclude(stored: Any) -> None:
-            if isinstance(stored, ApiError):
-                done(stored)
-                return
-            answer, deliveries = command.conclude(stored)
-            done(answer)
-            for payload, users, skip in deliveries:
-                self.hub.publish(payload, users, skip)
-
-        self.writer.submit(command, conclude)
+        command.hub = self.hub
+        command.done = done
+        self.writer.submit(command)
 
     async def execute(self, command: Command) -> bytes:
         """Do a write and wait for its answer.

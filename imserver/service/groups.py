@@ -29,7 +29,7 @@ from imserver.domain.model import (
     check_user_id,
     message_id,
 )
-from imserver.service.engine import Caller, Delivery, Engine, Outcome
+from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
 from imserver.store import reading
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class _Created(NamedTuple):
     notice: _Notice
 
 
-class Create:
+class Create(Command):
     """Found a group: the caller owns it, the others are in it from the first message on."""
 
     def __init__(self, caller: Caller, name: str, description: str, others: list[str]) -> None:
@@ -169,7 +169,7 @@ def join_group(engine: Engine, caller: Caller, request: GroupRef) -> Join:
     return Join(caller, request.group_id, engine.limits.group_members)
 
 
-class Join:
+class Join(Command):
     """Become a member, from the message on that says so; again changes nothing."""
 
     def __init__(self, caller: Caller, group_id: str, most: int) -> None:
@@ -211,7 +211,7 @@ def leave_group(engine: Engine, caller: Caller, request: GroupRef) -> Leave:
     return Leave(caller, request.group_id)
 
 
-class Leave:
+class Leave(Command):
     """Be a member no more; again changes nothing. The message that says so is the last one seen.
 
     An owner hands the group to the longest-standing admin, else member; the last one closes it.

@@ -27,7 +27,7 @@ from imserver.domain.model import (
     message_id,
     parse_message_id,
 )
-from imserver.service.engine import Caller, Delivery, Engine, Outcome
+from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
 from imserver.store import reading
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class _Stored(NamedTuple):
     users: Collection[str]  # who gets it pushed; nobody, if it was stored before
 
 
-class Send:
+class Send(Command):
     """Store a message at the next place of the one order, once, and push it."""
 
     __slots__ = ("_client_msg_id", "_content", "_group_id", "_kind", "_receiver_id", "_sender",
@@ -211,7 +211,7 @@ class _News(NamedTuple):
     now_ms: int
 
 
-class Acknowledge:
+class Acknowledge(Command):
     """Record how far a message, or all up to it, has come with one of its recipients."""
 
     __slots__ = ("_cumulative", "_level", "_seq", "_session", "_user_id")

@@ -7,15 +7,15 @@ Laws:
 - A command checks before it writes: one that raises `ApiError` has changed nothing, and its
   neighbours stand. Any other exception is a defect: the batch is rolled back and run again one
   by one, so that only the offender fails.
-- `done` is called in the trio thread, in commit order, and only when the commit is on disk.
-- Nothing is promised for a command whose `done` was called with an `ApiError`.
+- `finish` is called in the trio thread, in commit order, and only when the commit is on disk.
+- Nothing is promised for a command whose `finish` was called with an `ApiError`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -41,10 +41,8 @@ class Command(Protocol):
             ApiError: a refusal; nothing may have been written before it.
         """
 
-
-class _Job(NamedTuple):
-    command: Command
-    done: Callable[[Any], None]
+    def finish(self, stored: Any) -> None:
+        """Take what `apply` returned, now that it is on disk, or the `ApiError` instead."""
 
 
 class Writer:
@@ -64,7 +62,7 @@ class Writer:
         self._capacity = capacity
         self._max_batch = max_batch
         self._after_batch = after_batch
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[Command] = deque()
         self._wake = trio.Event()
         self._room = trio.Event()
         self._closing = False
@@ -81,8 +79,8 @@ class Writer:
         while self.full:
             await self._room.wait()
 
-    def submit(self, command: Command, done: Callable[[Any], None]) -> None:
-        """Queue a write; `done` gets its result or an `ApiError`, later, in this thread.
+    def submit(self, command: Command) -> None:
+        """Queue a write; its `finish` is called later, in this thread.
 
         The bound is kept by the callers, who `wait_room` before they take the next request.
 
@@ -91,7 +89,7 @@ class Writer:
         """
         if self._closing:
             raise ApiError(Code.UNAVAILABLE, "The server is shutting down")
-        self._queue.append(_Job(command, done))
+        self._queue.append(command)
         self._wake.set()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -108,8 +106,8 @@ class Writer:
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
             # What was accepted is finished: a cancelled server waits for the batch under way.
             results = await trio.to_thread.run_sync(self._write, batch)
-            for job, result in zip(batch, results, strict=True):
-                job.done(result)
+            for command, result in zip(batch, results, strict=True):
+                command.finish(result)
             self._after_batch()
             if not self.full:
                 self._room.set()
@@ -126,23 +124,23 @@ class Writer:
 
     # -- in the worker thread -----------------------------------------------------------------
 
-    def _write(self, batch: Sequence[_Job]) -> list[Any]:
+    def _write(self, batch: Sequence[Command]) -> list[Any]:
         if self._turn is None:
             return self._commit(batch)
         with self._turn:
             return self._commit(batch)
 
-    def _commit(self, batch: Sequence[_Job]) -> list[Any]:
+    def _commit(self, batch: Sequence[Command]) -> list[Any]:
         try:
             self._tx.begin()
-            results = [self._apply(job.command) for job in batch]
+            results = [self._apply(command) for command in batch]
             self._tx.commit()
         except STORAGE_FAILURES as error:
             return self._refuse(batch, error)
         except Exception:
             self._rollback()
             if len(batch) > 1:
-                return [self._commit([job])[0] for job in batch]
+                return [self._commit([command])[0] for command in batch]
             logger.exception("a write failed")
             return [ApiError(Code.INTERNAL)]
         if self.failure is not None:
@@ -156,7 +154,7 @@ class Writer:
         except ApiError as refusal:
             return refusal
 
-    def _refuse(self, batch: Sequence[_Job], error: Exception) -> list[Any]:
+    def _refuse(self, batch: Sequence[Command], error: Exception) -> list[Any]:
         if self.failure is None:
             logger.error("the store refuses writes: %s", error)
         self.failure = type(error).__name__

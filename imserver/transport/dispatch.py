@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, Union, assert_never
 
 import msgspec
 import trio
@@ -34,10 +34,16 @@ logger = logging.getLogger(__name__)
 _MOST_PENDING: Final = 256  # requests of one session under way
 _ANSWERS_WAITING: Final = 64 * 1024  # bytes in the outbox before the next request is looked at
 
-_BY_TYPE: Final[dict[str, tuple[Operation, msgspec.json.Decoder[Any]]]] = {
-    operation.ws: (operation, msgspec.json.Decoder(operation.request))
-    for operation in OPERATIONS
-    if operation.ws is not None
+_BY_TYPE: Final[dict[str, Operation]] = {
+    operation.ws: operation for operation in OPERATIONS if operation.ws is not None
+}
+# One decoder for all frames: envelope and payload in one pass, the type choosing the payload.
+_FRAMES: Final = {
+    frames.request_frame(kind, operation.request): operation for kind, operation in _BY_TYPE.items()
+}
+_decode: Final = msgspec.json.Decoder(Union[tuple(_FRAMES)]).decode  # noqa: UP007
+_payload_decoders: Final = {
+    kind: msgspec.json.Decoder(operation.request) for kind, operation in _BY_TYPE.items()
 }
 
 
@@ -70,39 +76,60 @@ class Dispatcher:
         self._pending: deque[_Slot] = deque()
         self._idle: trio.Event | None = None  # set when fewer requests are under way
 
-    def receive(self, text: bytes | bytearray) -> Awaitable[None] | None:
+    def receive(self, text: bytes) -> Awaitable[None] | None:
         """Take one frame's text. What is returned, if anything, is to be awaited before the next.
 
         In the common case, a write with room for more, nothing is returned.
         """
         try:
+            frame = _decode(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return self._receive_odd(text)
+        return self._perform(_FRAMES[type(frame)], frame.data, frame.message_id)
+
+    def _receive_odd(self, text: bytes) -> Awaitable[None] | None:
+        """Find out what is wrong with a frame, if anything is: `data` may be null or absent."""
+        try:
             envelope = frames.decode_envelope(text)
         except ApiError as error:
             return self._later(frames.ERROR_TYPE, error, None)
-        kind = envelope.type
-        correlation = envelope.message_id
-        found = _BY_TYPE.get(kind)
-        if found is None:
+        kind, correlation = envelope.type, envelope.message_id
+        operation = _BY_TYPE.get(kind)
+        if operation is None:
             return self._later(frames.ERROR_TYPE, ApiError(Code.UNKNOWN_TYPE), correlation)
-        operation, decoder = found
-        if operation.who is not Who.ANYONE and not self._caller.user_id:
-            return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
         try:
-            request = frames.decode_payload(decoder, envelope.data)
-            if isinstance(operation, Write):
-                command = operation.handle(self._engine, self._caller, request)
-                slot = _Slot(self, kind, correlation)
-                self._engine.submit(command, slot.resolve)
-                self._pending.append(slot)
-                if len(self._pending) < _MOST_PENDING and not self._engine.writer.full:
-                    return None
-                return self._make_room()
+            request = frames.decode_payload(_payload_decoders[kind], envelope.data)
+        except ApiError as error:
+            if not self._may(operation):
+                return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
+            return self._later(kind, error, correlation)
+        return self._perform(operation, request, correlation)
+
+    def _may(self, operation: Operation) -> bool:
+        return bool(self._caller.user_id) or operation.who is Who.ANYONE
+
+    def _perform(
+        self, operation: Operation, request: Any, correlation: str | None
+    ) -> Awaitable[None] | None:
+        if not self._may(operation):
+            return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
+        kind = operation.ws
+        assert kind is not None
+        if not isinstance(operation, Write):
+            return self._ask(operation, request, kind, correlation)
+        try:
+            command = operation.handle(self._engine, self._caller, request)
+            slot = _Slot(self, kind, correlation)
+            self._engine.submit(command, slot.resolve)
         except ApiError as error:
             return self._later(kind, error, correlation)
         except Exception:
             logger.exception("%s failed", operation.name)
             return self._later(kind, ApiError(Code.INTERNAL), correlation)
-        return self._ask(operation, request, kind, correlation)
+        self._pending.append(slot)
+        if len(self._pending) < _MOST_PENDING and not self._engine.writer.full:
+            return None
+        return self._make_room()
 
     def release(self) -> None:
         """Send every answer whose turn has come."""

@@ -22,9 +22,10 @@ from websockets.server import ServerProtocol
 from imserver.domain.errors import CLOSE_REASONS, ApiError, CloseCode, Code
 from imserver.domain.frames import error_body
 from imserver.transport.dispatch import Dispatcher
+from imserver.transport.framing import FrameCutter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from imserver.service.engine import Engine
 
@@ -36,16 +37,6 @@ _codec_logger.setLevel(logging.ERROR)
 PATH: Final = b"/ws"
 _READ_BYTES: Final = 16 * 1024
 _LINGER: Final = 5.0  # seconds for a client to take our goodbye before the connection is reset
-
-
-def text_frame(payload: bytes) -> bytes:
-    """A payload as one whole unmasked text frame (RFC 6455 section 5.2)."""
-    length = len(payload)
-    if length < 126:
-        return b"\x81%c%b" % (length, payload)
-    if length < 65536:
-        return b"\x81\x7e" + length.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + length.to_bytes(8, "big") + payload
 
 
 def reset(sock: socket.socket) -> None:
@@ -76,7 +67,7 @@ class WebSocketLane:
         if not opened:
             return
         async with trio.open_nursery() as nursery:
-            connection = _Connection(self._engine, sock, protocol, nursery)
+            connection = _Connection(self._engine, sock, protocol, nursery, self._frame_bytes)
             try:
                 await connection.run()
             finally:
@@ -148,8 +139,19 @@ async def _send(sock: socket.socket, data: bytes) -> None:
 class _Connection:
     """One open WebSocket: the `Link` of its session. The lane owns the socket."""
 
-    __slots__ = ("_dispatcher", "_fragments", "_goodbye", "_hub", "_nursery", "_protocol",
-                 "_session", "_sock", "ended", "expired")  # fmt: skip
+    __slots__ = (
+        "_cutter",
+        "_dispatcher",
+        "_fragments",
+        "_goodbye",
+        "_hub",
+        "_nursery",
+        "_protocol",
+        "_session",
+        "_sock",
+        "ended",
+        "expired",
+    )  # fmt: skip
 
     framed = True
 
@@ -159,7 +161,9 @@ class _Connection:
         sock: socket.socket,
         protocol: ServerProtocol,
         nursery: trio.Nursery,
+        frame_bytes: int,
     ) -> None:
+        self._cutter = FrameCutter(frame_bytes)
         self._sock = sock
         self._protocol = protocol
         self._nursery = nursery
@@ -175,24 +179,50 @@ class _Connection:
         """Take frames until the connection ends."""
         protocol = self._protocol
         session = self._session
+        dispatcher = self._dispatcher
         while data := await receive(self._sock):
             session.heard = self._hub.tick
-            protocol.receive_data(data)
-            for frame in protocol.events_received():
-                assert isinstance(frame, Frame)
-                text = self._text(frame)
-                if text is not None:
-                    pause = self._dispatcher.receive(text)
-                    if pause is not None:
-                        self._hub.flush()
-                        await pause
-            self._say_what_the_codec_wants()
+            for text in self._texts(data):
+                pause = dispatcher.receive(text)
+                if pause is not None:
+                    self._hub.flush()
+                    await pause
+            if protocol.writes:
+                self._say_what_the_codec_wants()
             self._hub.flush()
         self.ended = True
 
     def end(self) -> None:
         """Forget the session; nothing more is sent."""
         self._hub.close(self._session)
+
+    def _texts(self, data: bytes) -> Iterator[bytes]:
+        """The messages that `data` completes; closes on what is not text."""
+        protocol = self._protocol
+        for piece, plain in self._cutter.cut(data):
+            if plain:
+                if protocol.state is not State.OPEN:
+                    continue  # we have said goodbye
+                if protocol.current_size is not None:
+                    protocol.fail(CloseCode.PROTOCOL_ERROR, "expected a continuation frame")
+                elif piece.isascii() or self._is_utf8(piece):
+                    yield piece
+            else:
+                protocol.receive_data(piece)
+                for frame in protocol.events_received():
+                    assert isinstance(frame, Frame)
+                    whole = self._text(frame)
+                    if whole is not None:
+                        yield whole
+
+    def _is_utf8(self, text: bytes) -> bool:
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            if self._protocol.state is State.OPEN:
+                self._protocol.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+            return False
+        return True
 
     def _text(self, frame: Frame) -> bytes | None:
         """The message that a frame completes, if it does; closes on what is not text."""
@@ -211,14 +241,7 @@ class _Connection:
             return None
         else:
             return None
-        if not data.isascii():
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                if self._protocol.state is State.OPEN:
-                    self._protocol.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
-                return None
-        return data
+        return data if self._is_utf8(data) else None
 
     def _say_what_the_codec_wants(self) -> None:
         said = self._protocol.data_to_send()
