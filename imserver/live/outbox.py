@@ -140,6 +140,7 @@ class Outbox:
         self.closed = True
         self._closing = CloseCode.TOO_SLOW
         self._parts.clear()
+        self.size = len(self._rest)
         self._link.expire()
         self._wake()
 

@@ -11,7 +11,9 @@ from imserver.domain.errors import CloseCode
 if TYPE_CHECKING:
     from imserver.live.hub import Hub, Session
 
-_PERIOD: Final = 1.0  # seconds; how late a deadline may be noticed
+# Seconds. Times are noted on a clock that is up to one period behind, so deadlines are given that
+# much more: they may be noticed up to two periods late, and never early.
+_PERIOD: Final = 1.0
 _SLICE: Final = 500  # sessions looked at before others get their turn
 
 
@@ -22,9 +24,9 @@ class Sweeper:
         self, hub: Hub, *, login_timeout: float, ping_after: float, drop_after: float
     ) -> None:
         self._hub = hub
-        self._login_timeout = login_timeout
+        self._login_timeout = login_timeout + _PERIOD
         self._ping_after = ping_after
-        self._drop_after = drop_after
+        self._drop_after = drop_after + _PERIOD
 
     async def run(self) -> None:
         """Sweep until cancelled."""
