@@ -92,3 +92,18 @@ def fail(sentence: str) -> NoReturn:
     """Say what is wrong in one sentence, and exit with 1."""
     print(f"imserver: {sentence}", file=sys.stderr)
     raise SystemExit(1)
+
+
+# Its options stand in a module that is loaded only here, so that a server starts without it.
+@main.command(
+    "bench",
+    short_help="Measure how fast a server is on this machine.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Measure how fast a server is on this machine."""
+    from imserver.bench.command import bench as command
+
+    command.main(list(arguments), prog_name="imserver bench")

@@ -1,0 +1,155 @@
+"""The command line of the bench."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from imserver.bench import report, runner
+from imserver.bench.errors import LoadError
+from imserver.bench.load import Load
+from imserver.bench.scenarios.table import SCENARIOS
+from imserver.bench.target import GivenServer, OwnServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imserver.bench import load as loads
+    from imserver.bench.target import Target
+
+ALL: Final = "all"
+_F = TypeVar("_F", bound="Callable[..., Any]")
+_NOWHERE: Final = ("", 0)
+
+
+def _count(name: str, default: int | None, help_text: str, least: int = 1) -> Callable[[_F], _F]:
+    return click.option(
+        name, type=click.IntRange(least), default=default, show_default=True, help=help_text
+    )
+
+
+def _seconds(name: str, default: float, help_text: str) -> Callable[[_F], _F]:
+    return click.option(
+        name, type=click.FloatRange(0), default=default, show_default=True, help=help_text
+    )
+
+
+def _core(name: str, help_text: str) -> Callable[[_F], _F]:
+    return click.option(
+        name, type=click.Choice(sorted(map(str, os.sched_getaffinity(0)))), help=help_text
+    )
+
+
+def _path(name: str, help_text: str, **kind: Any) -> Callable[[_F], _F]:
+    return click.option(name, type=click.Path(path_type=Path, **kind), help=help_text)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("scenario", type=click.Choice([*SCENARIOS, ALL]))
+@click.option("--url", help="Measure the server at this http:// address instead of an own one.")
+@click.option("--server-pid", type=click.IntRange(1),
+              help="With --url: its process, to read its CPU and memory from.")  # fmt: skip
+@_path("--data", "Data folder of the own server, kept.  [default: a temporary one]",
+       file_okay=False)  # fmt: skip
+@_path("--config", "Settings file of the own server.  [default: none]", exists=True, dir_okay=False)
+@_seconds("--duration", 5.0, "Seconds measured in each run.")
+@_seconds("--warmup", 1.0, "Seconds before that.")
+@_count("--runs", 3, "Runs, each on a fresh server; medians are reported.")
+@_count("--size", 60, "Characters of each message's content.")
+@click.option("--idempotent", is_flag=True, help="Give each message a client_msg_id of its own.")
+@_count("--pairs", 50, "direct: pairs of users.")
+@_count("--in-flight", None, "direct, group: messages under way at once.  [default: 8, group: 4]")
+@_count("--members", 1000, "group: its members, the sender included.", least=2)
+@_count("--sessions", 200, "latency: sessions.", least=2)
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=1000.0, show_default=True,
+              help="latency: messages a second, over all sessions.")  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Makes runs repeatable.")
+@_core("--server-core", "Pin the server to this core.")
+@_core("--client-core", "Pin the load client to this core.")
+@click.option("--json", "json_file", type=click.File("wb"),
+              help="Write everything as JSON to a file, or to standard output with -.")  # fmt: skip
+def bench(
+    scenario: str,
+    url: str | None,
+    server_pid: int | None,
+    data: Path | None,
+    config: Path | None,
+    runs: int,
+    server_core: str | None,
+    client_core: str | None,
+    json_file: Any,
+    **parameters: Any,
+) -> None:
+    """Measure how fast a server is on this machine.
+
+    Without --url, each run starts a server of its own with its defaults, on a new database.
+    """
+    target: Target
+    try:
+        target = OwnServer(data, config) if url is None else GivenServer(url, server_pid)
+        environment = runner.environment(data)
+        quiet = json_file is not None and json_file.name in ("-", "<stdout>")
+        console = Console(stderr=quiet)
+        if not quiet:
+            report.show_environment(console, environment)
+            disk = runner.disk_warning(environment)
+            if url is None and disk is not None:
+                report.warn(console, disk)
+        reports = []
+        for name in SCENARIOS if scenario == ALL else (scenario,):
+            load = _load(name, target, client_core, parameters)
+            measured = _measure(target, load, runs, server_core)
+            reports.append(measured)
+            if not quiet:
+                report.show(console, measured)
+    except (LoadError, OSError) as error:
+        print(f"imserver: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    if json_file is not None:
+        document = {"environment": environment, "reports": reports}
+        json_file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+
+
+def _load(name: str, target: Target, core: str | None, parameters: dict[str, Any]) -> loads.Load:
+    asked = dict(parameters)
+    if asked["in_flight"] is None:
+        asked["in_flight"] = SCENARIOS[name].in_flight
+    return Load(
+        scenario=name,
+        wire=target.wire,
+        address=_NOWHERE,
+        core=None if core is None else int(core),
+        connections=1,
+        backlog=1,
+        page=1,
+        **asked,
+    )
+
+
+def _measure(target: Target, load: loads.Load, runs: int, server_core: str | None) -> runner.Report:
+    core = None if server_core is None else int(server_core)
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn(load.scenario),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def progress(number: int, said: loads.Progress) -> None:
+            bar.update(
+                task, completed=said.done, description=f"run {number + 1} of {runs}: {said.doing}"
+            )
+
+        return runner.run(target, load, runs=runs, server_core=core, progress=progress)

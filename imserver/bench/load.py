@@ -1,0 +1,49 @@
+"""What a load process is asked to do, and what it says: the vocabulary between the processes."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from imserver.bench.wire import Wire
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """One run of one scenario. Times are seconds."""
+
+    scenario: str
+    wire: type[Wire]  # how the server is spoken to
+    address: tuple[str, int]
+    server: int | None = None  # its process id, where it can be looked at
+    core: int | None = None  # the core for the load
+    duration: float  # of the measured part
+    warmup: float  # before it
+    seed: int
+    size: int  # characters of each message's content
+    idempotent: bool = False  # each message with a client_msg_id of its own
+    pairs: int
+    in_flight: int
+    members: int  # of the one group, the sender included
+    connections: int  # of `rest`
+    sessions: int  # of `idle` and `latency`
+    rate: float  # messages a second, of `latency`
+    backlog: int  # messages, of `sync`
+    page: int  # messages a page, of `sync`
+
+
+class Progress(Struct, frozen=True):
+    """How far a run has come."""
+
+    doing: str
+    done: float  # 0 to 1
+
+
+class Outcome(Struct, frozen=True):
+    """What a run measured, by the names of the scenario's figures."""
+
+    figures: dict[str, float]
+
+
+class Failure(Struct, frozen=True):
+    """Why a run is no measurement."""
+
+    sentence: str
