@@ -32,6 +32,7 @@ _REQUEST_LINE_BYTES: Final = 8 * 1024
 _BACKLOG: Final = 1024  # connections that the kernel holds for us
 _ACCEPTED_AT_ONCE: Final = 64
 _SEND_BUFFER_BYTES: Final = 128 * 1024  # what the kernel holds for one slow client; it doubles it
+_REST_LINGER: Final = 1.0  # seconds that a connection may outlive its client
 _OUT_OF_FILES_PAUSE: Final = 0.1  # seconds
 
 
@@ -68,9 +69,12 @@ def listen(host: str, port: int) -> list[socket.socket]:
 class _GivenBack:
     """A stream that first yields what was read from it before."""
 
-    def __init__(self, stream: trio.SocketStream, head: bytes) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, head: bytes, connection: trio.CancelScope
+    ) -> None:
         self._stream = stream
         self._head = head
+        self._connection = connection
         self.socket = stream.socket
         self.send_all = stream.send_all
 
@@ -78,7 +82,10 @@ class _GivenBack:
         if self._head:
             head, self._head = self._head[:max_bytes], self._head[max_bytes:]
             return head
-        return bytes(await self._stream.receive_some(max_bytes))
+        data = bytes(await self._stream.receive_some(max_bytes))
+        if not data:
+            self._let_go()
+        return data
 
     # hypercorn closes from the application's task, which is cancelled as soon as it has answered:
     # a close that stops half way would leave the client waiting. Neither of these waits.
@@ -88,8 +95,14 @@ class _GivenBack:
             await self._stream.send_eof()
 
     async def aclose(self) -> None:
+        self._let_go()
         with trio.CancelScope(shield=True):
             await self._stream.aclose()
+
+    def _let_go(self) -> None:
+        # hypercorn ends by itself, but for the task that pings a WebSocket: that one would stay
+        # until its next ping.
+        self._connection.deadline = trio.current_time() + _REST_LINGER
 
 
 class Edge:
@@ -181,13 +194,14 @@ class Edge:
 
     async def _serve_rest(self, sock: socket.socket, head: bytes) -> None:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        await TCPServer(
-            self._app,
-            self._http,
-            self._context,
-            ConnectionState({}),
-            _GivenBack(stream, head),  # type: ignore[arg-type]
-        ).run()
+        with trio.CancelScope() as connection:
+            await TCPServer(
+                self._app,
+                self._http,
+                self._context,
+                ConnectionState({}),
+                _GivenBack(stream, head, connection),  # type: ignore[arg-type]
+            ).run()
 
 
 def _asks_for_websocket(head: bytes) -> bool:

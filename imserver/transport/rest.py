@@ -192,8 +192,10 @@ class _PipeLink:
 
     framed = False
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, engine: Engine, nursery: trio.Nursery) -> None:
+        self._hub = engine.hub
         self._nursery = nursery
+        self.session = self._hub.open(self)
         # The framework's object is bound to this task's context; others need it itself.
         self._pipe = websocket._get_current_object()  # type: ignore[attr-defined]
 
@@ -206,7 +208,11 @@ class _PipeLink:
         await self._pipe.send(data.decode())
 
     def ping(self) -> None:
-        """See `Link`: hypercorn pings by itself."""
+        """See `Link`: hypercorn pings by itself and keeps the answers to itself.
+
+        So silence tells nothing here: TCP finds out who takes no pings any more.
+        """
+        self.session.heard = self._hub.tick
 
     def expire(self) -> None:
         """See `Link`."""
@@ -228,7 +234,7 @@ class _PipeLink:
 async def _carry_session(engine: Engine) -> None:
     await websocket.accept()
     async with trio.open_nursery() as nursery:
-        session = engine.hub.open(_PipeLink(nursery))
+        session = _PipeLink(engine, nursery).session
         dispatcher = Dispatcher(engine, session)
         try:
             while True:
