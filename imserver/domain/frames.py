@@ -93,6 +93,7 @@ class SyncOffline(Struct, frozen=True):
     last_message_id: str | None = None
     limit: int | None = None
     include_own: bool = False
+    include_newest: bool = False
 
 
 class CreateGroup(Struct, frozen=True):
@@ -147,10 +148,15 @@ class OneMessage(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True, omit_defaults=True):
-    """Messages, oldest first; `has_more` is exact."""
+    """Messages, oldest first; `has_more` is exact.
+
+    `newest_message_id`, where asked for, is the newest message of all at that moment, whoever
+    may see it: what a client that starts without a cursor resumes from once it has every page.
+    """
 
     messages: list[Message]
     has_more: bool
+    newest_message_id: str | None = None
 
 
 class OneGroup(Struct, frozen=True):

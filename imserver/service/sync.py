@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import DEFAULT_LIMIT, MAX_LIMIT, Page, SyncOffline, encode_json
-from imserver.domain.model import parse_message_id
+from imserver.domain.model import message_id, parse_message_id
 from imserver.store import reading
 
 if TYPE_CHECKING:
@@ -27,14 +27,19 @@ async def sync_offline(engine: Engine, caller: Caller, request: SyncOffline) -> 
         after = parse_message_id(request.last_message_id)
         if after is None:
             raise ApiError(Code.INVALID_REQUEST, "last_message_id is not a message id")
-    page = await engine.reader.ask(
-        lambda db: reading.sync_page(
-            db,
-            caller.user_id,
-            after=after,
-            limit=limit,
-            own=request.include_own,
-            max_bytes=engine.limits.page_bytes,
+    # In one transaction: what is newer than `newest` will be pushed to whoever is logged in.
+    newest, page = await engine.reader.ask(
+        lambda db: (
+            reading.newest_seq(db),
+            reading.sync_page(
+                db,
+                caller.user_id,
+                after=after,
+                limit=limit,
+                own=request.include_own,
+                max_bytes=engine.limits.page_bytes,
+            ),
         )
     )
-    return encode_json(Page(page.messages, page.has_more))
+    newest_id = message_id(newest) if request.include_newest else None
+    return encode_json(Page(page.messages, page.has_more, newest_id))
