@@ -1,0 +1,138 @@
+"""Each operation as one method, over either transport: scenarios are written once.
+
+Types, methods and paths are written out here as the API document has them, and not taken from
+the server's own table: `test_operations` compares the two.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.support import Rest, Socket, connect, login, rest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from imserver import Server
+
+WEBSOCKET = "websocket"
+REST = "rest"
+TRANSPORTS = (WEBSOCKET, REST)
+
+PATHS = {
+    "send_message": ("POST", "/api/v1/messages"),
+    "get_message": ("GET", "/api/v1/messages/{message_id}"),
+    "ack": ("POST", "/api/v1/messages/{message_id}/ack"),
+    "sync_offline": ("GET", "/api/v1/messages/offline"),
+    "create_group": ("POST", "/api/v1/groups"),
+    "get_group": ("GET", "/api/v1/groups/{group_id}"),
+    "get_members": ("GET", "/api/v1/groups/{group_id}/members"),
+    "join_group": ("POST", "/api/v1/groups/{group_id}/join"),
+    "leave_group": ("POST", "/api/v1/groups/{group_id}/leave"),
+}
+
+
+class Api(ABC):
+    """What one user can ask for; every method raises `Refused` where the server refuses."""
+
+    @abstractmethod
+    async def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Do an operation and return the payload of its answer."""
+
+    async def send_message(self, **request: Any) -> dict[str, Any]:
+        """Send a message; the whole answer."""
+        return await self.call("send_message", request)
+
+    async def send(self, receiver_id: str, content: str = "hello") -> str:
+        """Send a direct text message; its id."""
+        answer = await self.send_message(receiver_id=receiver_id, content=content)
+        return answer["message_id"]
+
+    async def send_to_group(self, group_id: str, content: str = "hello") -> str:
+        """Send a text message to a group; its id."""
+        answer = await self.send_message(group_id=group_id, content=content)
+        return answer["message_id"]
+
+    async def get_message(self, message_id: str) -> dict[str, Any]:
+        """One message."""
+        return (await self.call("get_message", {"message_id": message_id}))["message"]
+
+    async def status(self, message_id: str) -> str:
+        """The status of a message, as this user sees it."""
+        return (await self.get_message(message_id))["status"]
+
+    async def ack(self, message_id: str, status: str = "read", **more: Any) -> dict[str, Any]:
+        """Acknowledge a message."""
+        return await self.call("ack", {"message_id": message_id, "status": status} | more)
+
+    async def sync_offline(self, **request: Any) -> dict[str, Any]:
+        """A page of sync."""
+        return await self.call("sync_offline", request)
+
+    async def synced(self, **request: Any) -> list[str]:
+        """The ids on a page of sync."""
+        return [message["id"] for message in (await self.sync_offline(**request))["messages"]]
+
+    async def create_group(self, *members: str, name: str = "a group", **more: Any) -> str:
+        """Found a group; its id."""
+        request = {"name": name, "members": list(members)} | more
+        return (await self.call("create_group", request))["group"]["id"]
+
+    async def get_group(self, group_id: str) -> dict[str, Any]:
+        """A group."""
+        return (await self.call("get_group", {"group_id": group_id}))["group"]
+
+    async def get_members(self, group_id: str) -> list[dict[str, Any]]:
+        """Everyone in a group."""
+        return (await self.call("get_members", {"group_id": group_id}))["members"]
+
+    async def join_group(self, group_id: str) -> dict[str, Any]:
+        """Join a group."""
+        return await self.call("join_group", {"group_id": group_id})
+
+    async def leave_group(self, group_id: str) -> dict[str, Any]:
+        """Leave a group."""
+        return await self.call("leave_group", {"group_id": group_id})
+
+
+class OverWebSocket(Api):
+    """An operation is a frame of its own type."""
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+
+    async def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        """See `Api`."""
+        return await self.socket.call(operation, request)
+
+
+class OverRest(Api):
+    """An operation is a method and a path, which takes up some fields of the request."""
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    async def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        """See `Api`."""
+        method, template = PATHS[operation]
+        path = template.format(**request)
+        others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
+        if method == "GET":
+            return await self.rest.get(path, **others)
+        return await self.rest.post(path, others)
+
+
+@asynccontextmanager
+async def acting(server: Server, transport: str, user_id: str | None) -> AsyncIterator[Api]:
+    """The operations as `user_id`, or as nobody, over one of `TRANSPORTS`."""
+    if transport == REST:
+        async with rest(server, user_id) as calls:
+            yield OverRest(calls)
+    elif user_id is None:
+        async with connect(server) as socket:
+            yield OverWebSocket(socket)
+    else:
+        async with login(server, user_id) as socket:
+            yield OverWebSocket(socket)
