@@ -228,7 +228,9 @@ def sync_page(
         run = {"cid": cid, "first": first, "upto": upto, "limit": wanted}
         for found in every(db, run_sql, args | run):
             row = Row(*found)
-            size += len(row.content.encode()) + _ENVELOPE_BYTES
+            # As JSON: escaping makes some contents six times as long, and a page too long for
+            # a client's frame limit could never be got past.
+            size += len(msgspec.json.encode(row.content)) + _ENVELOPE_BYTES
             if len(rows) == limit or (rows and size > max_bytes):
                 return SyncPage(views(db, uid, rows), True)
             rows.append(row)
