@@ -1,0 +1,558 @@
+"""The table of operations is complete, and each has a scenario here that runs over both transports.
+
+A scenario is written once, against `Stage`; so is every refusal that the table lists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from imserver import Server
+from imserver.config import Limits
+from imserver.domain.errors import CATALOGUE, Code
+from imserver.domain.model import MAX_SEQ
+from imserver.service.engine import Who
+from imserver.service.operations import COMMON_ERRORS, OPERATIONS
+from tests.contract.api import PATHS, REST, TRANSPORTS, WEBSOCKET, Api, acting
+from tests.support import Refused, connect, login, rest, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
+
+
+@dataclass
+class Stage:
+    """A server, and who acts on it over the transport of the moment."""
+
+    server: Server
+    transport: str
+
+    def act(self, user_id: str | None) -> AbstractAsyncContextManager[Api]:
+        return acting(self.server, self.transport, user_id)
+
+
+if TYPE_CHECKING:
+    Play = Callable[[Stage], Awaitable[None]]
+
+SCENARIOS: dict[str, Play] = {}
+REFUSALS: dict[tuple[str, Code], Play] = {}
+
+
+def scenario(operation: str) -> Callable[[Play], Play]:
+    """The scenario of an operation: what it is for, done and looked at."""
+
+    def add(play: Play) -> Play:
+        SCENARIOS[operation] = play
+        return play
+
+    return add
+
+
+def refusal(operation: str, code: Code) -> Callable[[Play], Play]:
+    """A play whose last call, of `operation`, is to be refused with `code`."""
+
+    def add(play: Play) -> Play:
+        REFUSALS[operation, code] = play
+        return play
+
+    return add
+
+
+# -- scenarios --------------------------------------------------------------------------------
+
+
+@scenario("login")
+async def _(stage: Stage) -> None:
+    async with connect(stage.server) as socket:
+        answer = await socket.call("login", {"user_id": "alice"})
+        assert answer == {"success": True, "message": "Login successful", "user_id": "alice"}
+
+
+@scenario("heartbeat")
+async def _(stage: Stage) -> None:
+    async with login(stage.server, "alice") as socket:
+        answer = await socket.call("heartbeat", {"user_id": "alice"})
+        assert list(answer) == ["timestamp"]
+        assert type(answer["timestamp"]) is int
+
+
+@scenario("send_message")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, login(stage.server, "bob") as bob:
+        answer = await alice.send_message(receiver_id="bob", type="text", content="你好")
+        message = answer["message"]
+        assert answer == {"success": True, "message_id": message["id"], "message": message}
+        pushed = await bob.push()
+        assert pushed["data"] == message
+        assert (message["sender_id"], message["receiver_id"]) == ("alice", "bob")
+        assert (message["type"], message["content"], message["status"]) == ("text", "你好", "sent")
+
+
+@scenario("get_message")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        sent = (await alice.send_message(receiver_id="bob", content="hello"))["message"]
+        assert await alice.get_message(sent["id"]) == sent
+        assert await bob.get_message(sent["id"]) == sent
+
+
+@scenario("ack")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        message_id = await alice.send("bob")
+        assert await bob.ack(message_id, "delivered") == {"success": True}
+        assert await alice.status(message_id) == "delivered"
+        assert await bob.ack(message_id, "read") == {"success": True}
+        assert await alice.status(message_id) == "read"
+
+
+@scenario("sync_offline")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        sent = [await alice.send("bob", content) for content in ("one", "two", "three")]
+        page = await bob.sync_offline(limit=2)
+        assert list(page) == ["messages", "has_more"]
+        assert [message["id"] for message in page["messages"]] == sent[:2]
+        assert page["has_more"] is True
+        page = await bob.sync_offline(last_message_id=sent[1])
+        assert [message["id"] for message in page["messages"]] == sent[2:]
+        assert page["has_more"] is False
+
+
+@scenario("create_group")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, login(stage.server, "bob") as bob:
+        request = {"name": "My Group", "description": "A test group", "members": ["bob"]}
+        group = (await alice.call("create_group", request))["group"]
+        assert group == request | {
+            "id": group["id"],
+            "owner_id": "alice",
+            "created_at": group["created_at"],
+            "updated_at": group["created_at"],
+        }
+        assert (await bob.push())["data"]["group_id"] == group["id"]
+
+
+@scenario("get_group")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob", name="My Group", description="A test group")
+        group = await alice.get_group(group_id)
+        assert (group["id"], group["owner_id"], group["members"]) == (group_id, "alice", ["bob"])
+        assert await bob.get_group(group_id) == group
+
+
+@scenario("get_members")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob")
+        members = await alice.get_members(group_id)
+        assert [(member["user_id"], member["role"]) for member in members] == [
+            ("alice", "owner"),
+            ("bob", "member"),
+        ]
+        assert {member["group_id"] for member in members} == {group_id}
+        assert await bob.get_members(group_id) == members
+
+
+@scenario("join_group")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group()
+        assert await bob.join_group(group_id) == {"success": True}
+        assert (await bob.get_group(group_id))["members"] == ["bob"]
+        assert await bob.send_to_group(group_id)
+
+
+@scenario("leave_group")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob")
+        assert await bob.leave_group(group_id) == {"success": True}
+        assert (await alice.get_group(group_id))["members"] == []
+        with pytest.raises(Refused):
+            await bob.send_to_group(group_id)
+
+
+@scenario("health")
+async def _(stage: Stage) -> None:
+    async with rest(stage.server, None) as nobody:
+        answer = await nobody.get("/health")
+        assert list(answer) == ["status", "timestamp"]
+        assert answer["status"] == "ok"
+        assert type(answer["timestamp"]) is int
+
+
+@scenario("stats")
+async def _(stage: Stage) -> None:
+    async with rest(stage.server, None) as nobody, login(stage.server, "alice"):
+        answer = await nobody.get("/api/v1/stats")
+        assert list(answer) == ["connections", "online_users", "timestamp"]
+        assert (answer["connections"], answer["online_users"]) == (1, 1)
+
+
+# -- refusals ---------------------------------------------------------------------------------
+
+
+@refusal("login", Code.UNAUTHORIZED)
+async def _(stage: Stage) -> None:
+    async with connect(stage.server) as socket:
+        await socket.call("login", {"token": "auth_token"})
+
+
+@refusal("login", Code.FORBIDDEN)
+async def _(stage: Stage) -> None:
+    async with login(stage.server, "alice") as socket:
+        await socket.call("login", {"user_id": "bob"})
+
+
+@refusal("login", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with connect(stage.server) as socket:
+        await socket.call("login", {"user_id": "two words"})
+
+
+@refusal("heartbeat", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with login(stage.server, "alice") as socket:
+        await socket.call("heartbeat", {"user_id": 123})
+
+
+@refusal("send_message", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.send_message(receiver_id="bob")
+
+
+@refusal("send_message", Code.FORBIDDEN)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group()
+        await bob.send_to_group(group_id)
+
+
+@refusal("send_message", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.send_to_group("group_none")
+
+
+@refusal("send_message", Code.CONFLICT)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.send_message(receiver_id="bob", content="hello", client_msg_id="once")
+        await alice.send_message(receiver_id="bob", content="bye", client_msg_id="once")
+
+
+@refusal("send_message", Code.TOO_LARGE)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.send("bob", "x" * (64 * 1024 + 1))
+
+
+@refusal("get_message", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("mallory") as mallory:
+        message_id = await alice.send("bob")
+        await mallory.get_message(message_id)
+
+
+@refusal("ack", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        await bob.ack(await alice.send("bob"), "sent")
+
+
+@refusal("ack", Code.FORBIDDEN)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.ack(await alice.send("bob"))
+
+
+@refusal("ack", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("mallory") as mallory:
+        message_id = await alice.send("bob")
+        await mallory.ack(message_id)
+
+
+@refusal("sync_offline", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.sync_offline(limit=0)
+
+
+@refusal("sync_offline", Code.CURSOR_AHEAD)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.sync_offline(last_message_id=f"msg_{MAX_SEQ}")
+
+
+@refusal("create_group", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.create_group(name="")
+
+
+@refusal("create_group", Code.FORBIDDEN)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.create_group("system")
+
+
+@refusal("create_group", Code.TOO_LARGE)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.create_group(*(f"user{number}" for number in range(GROUP_MEMBERS)))
+
+
+@refusal("get_group", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("mallory") as mallory:
+        await mallory.get_group(await alice.create_group())
+
+
+@refusal("get_members", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("mallory") as mallory:
+        await mallory.get_members(await alice.create_group())
+
+
+@refusal("join_group", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.join_group("group_none")
+
+
+@refusal("join_group", Code.TOO_LARGE)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("late") as late:
+        group_id = await alice.create_group(
+            *(f"user{number}" for number in range(GROUP_MEMBERS - 1))
+        )
+        await late.join_group(group_id)
+
+
+@refusal("leave_group", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("mallory") as mallory:
+        await mallory.leave_group(await alice.create_group())
+
+
+GROUP_MEMBERS = 5  # at most, in what follows
+
+
+def transports_of(name: str) -> list[str]:
+    """The transports that an operation stands on, as the table says."""
+    operation = BY_NAME[name]
+    return [
+        transport
+        for transport, place in ((WEBSOCKET, operation.ws), (REST, operation.rest))
+        if place is not None
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "transport"),
+    [(name, transport) for name in SCENARIOS for transport in transports_of(name)],
+)
+async def test_scenario(name: str, transport: str) -> None:
+    async with running_server() as server:
+        await SCENARIOS[name](Stage(server, transport))
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "transport"),
+    [(*key, transport) for key in REFUSALS for transport in transports_of(key[0])],
+)
+async def test_refusal(name: str, code: Code, transport: str) -> None:
+    limits = Limits(group_members=GROUP_MEMBERS)
+    async with running_server(limits=limits) as server:
+        with pytest.raises(Refused) as refused:
+            await REFUSALS[name, code](Stage(server, transport))
+    assert refused.value.code == code
+    answer = refused.value.answer
+    assert answer["error"]
+    assert isinstance(answer["error"], str)
+    if transport == WEBSOCKET:
+        assert list(answer) == ["success", "error", "code"]
+        assert answer["success"] is False
+    else:
+        assert list(answer) == ["error", "code"]
+
+
+# -- the table --------------------------------------------------------------------------------
+
+
+def test_every_operation_has_a_place_a_permission_and_words_for_it() -> None:
+    for operation in OPERATIONS:
+        assert operation.ws is not None or operation.rest is not None, operation.name
+        assert isinstance(operation.who, Who)
+        assert operation.summary
+        assert operation.summary[0].isupper()
+        assert operation.request.__doc__
+        assert operation.answer.__doc__
+        assert len(set(operation.errors)) == len(operation.errors)
+        assert not set(operation.errors) & set(COMMON_ERRORS), operation.name
+
+
+def test_names_types_and_paths_are_each_used_once() -> None:
+    names = [operation.name for operation in OPERATIONS]
+    types = [operation.ws for operation in OPERATIONS if operation.ws is not None]
+    places = [operation.rest for operation in OPERATIONS if operation.rest is not None]
+    for one in (names, types, places):
+        assert len(set(one)) == len(one)
+
+
+def test_every_operation_but_signs_of_life_and_statistics_is_on_both_transports() -> None:
+    on_both = {operation.name for operation in OPERATIONS if operation.ws and operation.rest}
+    assert on_both == set(PATHS)
+    only = {name: transports_of(name) for name in BY_NAME if name not in on_both}
+    assert only == {
+        "login": [WEBSOCKET],
+        "heartbeat": [WEBSOCKET],
+        "health": [REST],
+        "stats": [REST],
+    }
+
+
+def test_frames_are_called_as_their_operations_and_paths_are_the_documents() -> None:
+    for operation in OPERATIONS:
+        assert operation.ws in (None, operation.name)
+        if operation.name in PATHS:
+            assert operation.rest is not None
+            assert (operation.rest.method, operation.rest.path) == PATHS[operation.name]
+
+
+def test_every_operation_has_a_scenario() -> None:
+    assert set(SCENARIOS) == set(BY_NAME)
+
+
+def test_every_listed_error_of_every_operation_is_provoked() -> None:
+    listed = {(operation.name, code) for operation in OPERATIONS for code in operation.errors}
+    provoked = {(name, code) for name, code in REFUSALS if code not in COMMON_ERRORS}
+    assert provoked == listed
+
+
+def test_every_operation_with_something_to_check_refuses_what_is_malformed() -> None:
+    checked = {name for name, code in REFUSALS if code is Code.INVALID_REQUEST}
+    # These take ids only: what is no id names nothing.
+    by_id = {"get_message", "get_group", "get_members", "join_group", "leave_group"}
+    nothing = {"health", "stats"}
+    assert checked == set(BY_NAME) - by_id - nothing
+
+
+# -- who may ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [op.name for op in OPERATIONS if op.who is Who.USER])
+async def test_operations_of_users_refuse_nobody(name: str) -> None:
+    request = {"message_id": "msg_1", "group_id": "group_1", "status": "read"}
+    async with running_server() as server:
+        for transport in transports_of(name):
+            async with acting(server, transport, None) as nobody:
+                with pytest.raises(Refused) as refused:
+                    await nobody.call(name, request)
+            assert (
+                refused.value.code == {WEBSOCKET: "not_logged_in", REST: "unauthorized"}[transport]
+            )
+
+
+@pytest.mark.parametrize("name", [op.name for op in OPERATIONS if op.who is Who.ANYONE])
+async def test_operations_for_anyone_ask_for_no_name(name: str) -> None:
+    async with running_server() as server:
+        for transport in TRANSPORTS:
+            await SCENARIOS[name](Stage(server, transport))
+
+
+# -- the catalogue of refusals ----------------------------------------------------------------
+
+# Codes that no operation lists, and where they are provoked.
+PROVOKED_ELSEWHERE = {
+    Code.NOT_LOGGED_IN: test_operations_of_users_refuse_nobody,
+    Code.INVALID_REQUEST: test_refusal,
+}
+# Codes that cannot be provoked here, and why.
+EXCEPTIONS = {
+    Code.RATE_LIMITED: "there are no rate limits yet",
+}
+
+
+async def _method_not_allowed(server: Server) -> httpx.Response:
+    async with rest(server, "alice") as alice:
+        return await alice.request("DELETE", "/api/v1/messages")
+
+
+async def _unsupported_media_type(server: Server) -> httpx.Response:
+    async with rest(server, "alice") as alice:
+        return await alice.request(
+            "POST", "/api/v1/messages", content="hello", headers={"Content-Type": "text/plain"}
+        )
+
+
+async def _upgrade_required(server: Server) -> httpx.Response:
+    async with rest(server, "alice") as alice:
+        return await alice.request("GET", "/ws")
+
+
+async def _unknown_type(server: Server) -> dict[str, Any]:
+    async with login(server, "alice") as alice:
+        return (await alice.ask("no_such_type"))["data"]
+
+
+async def _unavailable(server: Server) -> httpx.Response:
+    async with connect(server), connect(server), rest(server, "alice") as alice:
+        return await alice.request("GET", "/api/v1/messages/offline")
+
+
+PROVOCATIONS: dict[Code, Callable[[Server], Awaitable[Any]]] = {
+    Code.METHOD_NOT_ALLOWED: _method_not_allowed,
+    Code.UNSUPPORTED_MEDIA_TYPE: _unsupported_media_type,
+    Code.UPGRADE_REQUIRED: _upgrade_required,
+    Code.UNKNOWN_TYPE: _unknown_type,
+    Code.UNAVAILABLE: _unavailable,
+}
+
+
+@pytest.mark.parametrize("code", PROVOCATIONS)
+async def test_refusals_that_belong_to_no_operation(code: Code) -> None:
+    async with running_server(limits=Limits(connections=2)) as server:
+        answer = await PROVOCATIONS[code](server)
+    if isinstance(answer, httpx.Response):
+        assert answer.status_code == CATALOGUE[code].status
+        answer = answer.json()
+    assert list(answer) == ["error", "code"]
+    assert answer["code"] == code
+
+
+@pytest.mark.expects_error_log
+async def test_a_defect_is_refused_as_internal_over_both_transports(transport: str) -> None:
+    failures = []
+
+    def clock() -> int:
+        if failures:
+            raise failures.pop()
+        return 1640995200000
+
+    async with running_server(clock=clock) as server, acting(server, transport, "alice") as alice:
+        failures.append(RuntimeError("a secret of the server's"))
+        with pytest.raises(Refused) as refused:
+            await alice.send("bob")
+        assert refused.value.code == Code.INTERNAL
+        assert "secret" not in str(refused.value.answer)
+        assert await alice.send("bob") == "msg_1"
+
+
+def test_every_code_of_the_catalogue_is_provoked() -> None:
+    by_operation = {code for _, code in REFUSALS}
+    internal = {Code.INTERNAL}  # just above
+    provoked = by_operation | set(PROVOCATIONS) | set(PROVOKED_ELSEWHERE) | internal
+    assert provoked | set(EXCEPTIONS) == set(Code) == set(CATALOGUE)
+    assert not provoked & set(EXCEPTIONS)
