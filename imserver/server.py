@@ -101,9 +101,16 @@ async def open_server(
                 group_members=config.limits.group_members,
             ),
         )
-        edge = _edge(config, engine)
+        lane = WebSocketLane(
+            engine,
+            frame_bytes=config.limits.frame_bytes,
+            header_bytes=config.limits.header_bytes,
+            handshake_timeout=config.timeouts.request_head,
+        )
+        edge = _edge(config, engine, lane)
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
+            storing.start_soon(lane.run)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as background:
                     sweeper = Sweeper(
@@ -126,14 +133,10 @@ async def open_server(
                 writer.close()
                 await writer.wait_closed()
                 hub.close_all(CloseCode.GOING_AWAY)
+            storing.cancel_scope.cancel()  # nothing is left to write or to read from
 
 
-def _edge(config: Config, engine: Engine) -> Edge:
-    lane = WebSocketLane(
-        engine,
-        frame_bytes=config.limits.frame_bytes,
-        handshake_timeout=config.timeouts.request_head,
-    )
+def _edge(config: Config, engine: Engine, lane: WebSocketLane) -> Edge:
     return Edge(
         lane,
         build_app(engine, version=__version__, body_bytes=config.limits.body_bytes),

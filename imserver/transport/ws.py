@@ -11,18 +11,20 @@ import logging
 import socket
 import struct
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import trio
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import State
+from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from imserver.domain.errors import CLOSE_REASONS, ApiError, CloseCode, Code
 from imserver.domain.frames import error_body
 from imserver.transport.dispatch import Dispatcher
 from imserver.transport.framing import FrameCutter
+from imserver.transport.pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -50,70 +52,88 @@ def reset(sock: socket.socket) -> None:
 class WebSocketLane:
     """Serves WebSocket connections that `edge` recognised by their first line."""
 
-    def __init__(self, engine: Engine, *, frame_bytes: int, handshake_timeout: float) -> None:
+    def __init__(
+        self, engine: Engine, *, frame_bytes: int, header_bytes: int, handshake_timeout: float
+    ) -> None:
         self._engine = engine
+        self._pump = Pump(engine.hub.flush)
         self._frame_bytes = frame_bytes  # of one message, its fragments together
+        self._header_bytes = header_bytes  # of the request that asks for the upgrade
         self._handshake_timeout = handshake_timeout  # seconds
+
+    async def run(self) -> None:
+        """Read from all connections until cancelled; `serve` needs it running."""
+        await self._pump.run()
 
     async def serve(self, sock: socket.socket, head: bytes) -> None:
         """Speak WebSocket on `sock`, of which `head` was read already, until it ends.
 
         The caller closes the socket.
         """
-        protocol = ServerProtocol(max_size=self._frame_bytes, logger=_codec_logger)
-        opened = False
+        early: bytes | None = None
         with trio.move_on_after(self._handshake_timeout):
-            opened = await _shake_hands(sock, protocol, head)
-        if not opened:
+            early = await self._shake_hands(sock, head)
+        if early is None:
             return
         async with trio.open_nursery() as nursery:
-            connection = _Connection(self._engine, sock, protocol, nursery, self._frame_bytes)
+            protocol = Protocol(
+                Side.SERVER, state=State.OPEN, max_size=self._frame_bytes, logger=_codec_logger
+            )
+            connection = _Connection(
+                self._engine, self._pump, sock, protocol, nursery, self._frame_bytes
+            )
             try:
-                await connection.run()
+                await connection.run(early)
             finally:
+                self._pump.leave(sock)
                 connection.end()
                 nursery.cancel_scope.cancel()
         if connection.expired and not connection.ended:
             reset(sock)
 
+    async def _shake_hands(self, sock: socket.socket, head: bytes) -> bytes | None:
+        """Read the rest of the request and answer it.
 
-async def _shake_hands(sock: socket.socket, protocol: ServerProtocol, head: bytes) -> bool:
-    """Read the rest of the request and answer it; says whether a session begins."""
-    data = head
-    while True:
-        protocol.receive_data(data)
-        events = protocol.events_received()
-        if events:
-            break
-        if protocol.handshake_exc is not None:
-            return await _refuse(sock, 400, Code.INVALID_REQUEST)
-        received = await receive(sock)
-        if not received:
-            return False
-        data = received
-    request = events[0]
-    assert isinstance(request, Request)
-    response = protocol.accept(request)
-    if response.status_code == 426:
-        return await _refuse(sock, 426, Code.UPGRADE_REQUIRED)
-    if response.status_code != 101:
-        return await _refuse(sock, 400, Code.INVALID_REQUEST)
-    protocol.send_response(response)
-    await _send(sock, b"".join(protocol.data_to_send()))
-    return True
+        Returns what came behind the request, or None if no session begins.
+        """
+        while b"\r\n\r\n" not in head:
+            if len(head) > self._header_bytes:
+                await _refuse(sock, 431, ApiError(Code.TOO_LARGE, "The head is too large"))
+                return None
+            data = await receive(sock)
+            if not data:
+                return None
+            head += data
+        head, _, early = head.partition(b"\r\n\r\n")
+        handshake = ServerProtocol(logger=_codec_logger)
+        handshake.receive_data(head + b"\r\n\r\n")
+        requests = handshake.events_received()
+        if not requests:
+            await _refuse(sock, 400, ApiError(Code.INVALID_REQUEST))
+            return None
+        request = requests[0]
+        assert isinstance(request, Request)
+        response = handshake.accept(request)
+        if response.status_code == 426:
+            await _refuse(sock, 426, ApiError(Code.UPGRADE_REQUIRED))
+            return None
+        if response.status_code != 101:
+            await _refuse(sock, 400, ApiError(Code.INVALID_REQUEST))
+            return None
+        handshake.send_response(response)
+        await _send(sock, b"".join(handshake.data_to_send()))
+        return early
 
 
-async def _refuse(sock: socket.socket, status: int, code: Code) -> bool:
-    body = error_body(ApiError(code))
-    reason = "Upgrade Required" if status == 426 else "Bad Request"
+async def _refuse(sock: socket.socket, status: int, error: ApiError) -> None:
+    body = error_body(error)
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n"
     )
     if status == 426:
         head += "Upgrade: websocket\r\n"
     await _send(sock, head.encode() + b"\r\n" + body)
-    return False
 
 
 async def receive(sock: socket.socket) -> bytes:
@@ -140,26 +160,32 @@ class _Connection:
     """One open WebSocket: the `Link` of its session. The lane owns the socket."""
 
     __slots__ = (
+        "_called",
         "_cutter",
         "_dispatcher",
+        "_failure",
         "_fragments",
         "_goodbye",
         "_hub",
         "_nursery",
+        "_pause",
         "_protocol",
+        "_pump",
         "_session",
         "_sock",
+        "_texts",
         "ended",
         "expired",
-    )  # fmt: skip
+    )
 
     framed = True
 
     def __init__(
         self,
         engine: Engine,
+        pump: Pump,
         sock: socket.socket,
-        protocol: ServerProtocol,
+        protocol: Protocol,
         nursery: trio.Nursery,
         frame_bytes: int,
     ) -> None:
@@ -171,32 +197,71 @@ class _Connection:
         self._session = engine.hub.open(self)
         self._dispatcher = Dispatcher(engine, self._session)
         self._fragments: list[bytes] = []  # of a message that is not yet complete
+        self._pump = pump
+        self._called = trio.Event()  # the pump has something for this connection's own task
+        self._pause: Awaitable[None] | None = None  # to be awaited before the next message
+        self._texts: Iterator[bytes] = iter(())  # messages that wait behind it
+        self._failure: Exception | None = None
         self._goodbye = b""  # what the codec wants said last
         self.ended = False  # the peer has closed
         self.expired = False  # we have said that we let go
 
-    async def run(self) -> None:
-        """Take frames until the connection ends."""
-        protocol = self._protocol
-        session = self._session
-        dispatcher = self._dispatcher
-        while data := await receive(self._sock):
-            session.heard = self._hub.tick
-            for text in self._texts(data):
-                pause = dispatcher.receive(text)
-                if pause is not None:
-                    self._hub.flush()
-                    await pause
-            if protocol.writes:
-                self._say_what_the_codec_wants()
-            self._hub.flush()
-        self.ended = True
+    async def run(self, early: bytes) -> None:
+        """Take frames until the connection ends; `early` is what was read of them already."""
+        if early:
+            self._take(early)
+        while not self.ended:
+            if self._pause is None:
+                self._pump.watch(self._sock, self._readable)
+                await self._called.wait()
+            self._called = trio.Event()
+            if self._failure is not None:
+                raise self._failure
+            pause, self._pause = self._pause, None
+            if pause is not None:
+                self._hub.flush()
+                await pause
+                self._take_texts()
+                self._hub.flush()
+
+    def _readable(self) -> None:
+        """Take what has come; called by the pump, which goes on when this returns."""
+        try:
+            try:
+                data = self._sock.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if data:
+                self._session.heard = self._hub.tick
+                self._take(data)
+            else:
+                self.ended = True
+        except Exception as failure:  # ours: it ends this connection, not the pump
+            self._failure = failure
+        if self.ended or self._failure is not None or self._pause is not None:
+            self._pump.leave(self._sock)
+            self._called.set()
+
+    def _take(self, data: bytes) -> None:
+        self._texts = self._read_texts(data)
+        self._take_texts()
+
+    def _take_texts(self) -> None:
+        """Give the session its messages, up to one that must be waited for."""
+        for text in self._texts:
+            self._pause = self._dispatcher.receive(text)
+            if self._pause is not None:
+                return
+        if self._protocol.writes:
+            self._say_what_the_codec_wants()
 
     def end(self) -> None:
         """Forget the session; nothing more is sent."""
         self._hub.close(self._session)
 
-    def _texts(self, data: bytes) -> Iterator[bytes]:
+    def _read_texts(self, data: bytes) -> Iterator[bytes]:
         """The messages that `data` completes; closes on what is not text."""
         protocol = self._protocol
         for piece, plain in self._cutter.cut(data):

@@ -1,0 +1,56 @@
+"""One task that waits for all WebSockets at once, and lets each readable one take its bytes.
+
+A task switch, a registration and its withdrawal for every frame are what a readiness wait in each
+connection's own task costs; here they are shared by all that became readable together. What may
+wait (a read of the store, a client held back) is done by the connection's own task, which stays
+parked otherwise.
+
+Laws: what is called here never waits and never raises. Owner of the selector: `Pump`.
+"""
+
+from __future__ import annotations
+
+import selectors
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+_SLICE: Final = 64  # sockets served before other tasks get their turn
+
+
+class Pump:
+    """Watches sockets and calls back when one is readable, has ended, or failed."""
+
+    def __init__(self, after_slice: Callable[[], None]) -> None:
+        # Its descriptor is readable when any of its sockets is, so trio can wait for all of them.
+        self._selector = selectors.DefaultSelector()
+        self._after_slice = after_slice
+
+    async def run(self) -> None:
+        """Pump until cancelled; closes the selector."""
+        with self._selector as selector:
+            descriptor: int = selector.fileno()
+            watched = selector.get_map()
+            while True:
+                await trio.lowlevel.wait_readable(descriptor)
+                ready = selector.select(0)
+                for start in range(0, len(ready), _SLICE):
+                    if start:
+                        await trio.lowlevel.checkpoint()
+                    for key, _ in ready[start : start + _SLICE]:
+                        if watched.get(key.fd) is key:  # not taken off meanwhile
+                            key.data()
+                    self._after_slice()
+
+    def watch(self, sock: socket.socket, readable: Callable[[], None]) -> None:
+        """Call `readable` whenever `sock` is."""
+        self._selector.register(sock, selectors.EVENT_READ, readable)
+
+    def leave(self, sock: socket.socket) -> None:
+        """Stop watching; harmless for a socket that is not watched."""
+        if sock in self._selector.get_map():
+            self._selector.unregister(sock)
