@@ -106,8 +106,8 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
             headers = request.headers
             caller = Caller("" if operation.who is Who.ANYONE else identify(headers))
             call = await _request(operation, decoder, path)
-            if takes_key and IDEMPOTENCY_HEADER in headers:
-                call = _with_key(call, _utf8(headers[IDEMPOTENCY_HEADER], IDEMPOTENCY_HEADER))
+            if takes_key and (key := headers.get(IDEMPOTENCY_HEADER)):
+                call = _with_key(call, _utf8(key, IDEMPOTENCY_HEADER))
             match operation:
                 case Immediate():
                     answer = operation.handle(engine, caller, call)
