@@ -115,6 +115,9 @@ class Dispatcher:
             return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
         kind = operation.ws
         assert kind is not None
+        if isinstance(operation, Immediate) and not self._pending:
+            self._send(kind, self._answer_now(operation, request), correlation)
+            return self._make_room() if self._session.outbox.size > _ANSWERS_WAITING else None
         if not isinstance(operation, Write):
             return self._ask(operation, request, kind, correlation)
         try:
@@ -169,26 +172,39 @@ class Dispatcher:
             await self._idle.wait()
         self._idle = None
 
+    def _answer_now(self, operation: Immediate, request: Any) -> bytes:
+        try:
+            data = operation.handle(self._engine, self._caller, request)
+        except ApiError as error:
+            return frames.refusal(error)
+        except Exception:
+            return self._defect(operation)
+        user_id = self._session.user_id
+        if user_id is not None and not self._caller.user_id:
+            self._caller = Caller(user_id, self._session)
+        return data
+
+    @staticmethod
+    def _defect(operation: Operation) -> bytes:
+        logger.exception("%s failed", operation.name)
+        return frames.refusal(ApiError(Code.INTERNAL))
+
     async def _ask(
         self, operation: Immediate | Query, request: Any, kind: str, correlation: str | None
     ) -> None:
         await self._wait_pending(0)
-        try:
-            match operation:
-                case Immediate():
-                    data = operation.handle(self._engine, self._caller, request)
-                case Query():
+        match operation:
+            case Immediate():
+                data = self._answer_now(operation, request)
+            case Query():
+                try:
                     data = await operation.handle(self._engine, self._caller, request)
-                case _:
-                    assert_never(operation)
-        except ApiError as error:
-            data = frames.refusal(error)
-        except Exception:
-            logger.exception("%s failed", operation.name)
-            data = frames.refusal(ApiError(Code.INTERNAL))
-        user_id = self._session.user_id
-        if user_id is not None and not self._caller.user_id:
-            self._caller = Caller(user_id, self._session)
+                except ApiError as error:
+                    data = frames.refusal(error)
+                except Exception:
+                    data = self._defect(operation)
+            case _:
+                assert_never(operation)
         self._send(kind, data, correlation)
         self._engine.hub.flush()
         await self._session.outbox.wait_below(_ANSWERS_WAITING)
