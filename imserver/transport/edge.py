@@ -8,6 +8,7 @@ a half-sent line.)
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ from imserver.domain.frames import error_body
 from imserver.transport import ws
 
 if TYPE_CHECKING:
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
     from quart_trio import QuartTrio
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ _BACKLOG: Final = 1024  # connections that the kernel holds for us
 _ACCEPTED_AT_ONCE: Final = 64
 _SEND_BUFFER_BYTES: Final = 128 * 1024  # what the kernel holds for one slow client; it doubles it
 _REST_LINGER: Final = 1.0  # seconds that a connection may outlive its client
+_REST_STALL: Final = 20.0  # seconds for a client to take a chunk of its answer
+_REST_CHUNK: Final = 64 * 1024  # bytes
 _OUT_OF_FILES_PAUSE: Final = 0.1  # seconds
 
 
@@ -76,7 +80,20 @@ class _GivenBack:
         self._head = head
         self._connection = connection
         self.socket = stream.socket
-        self.send_all = stream.send_all
+
+    async def send_all(self, data: bytes) -> None:
+        """Send, as long as the client takes some of it.
+
+        hypercorn shields its sends, so nothing else would ever end one.
+
+        Raises:
+            BrokenResourceError: it does not.
+        """
+        for start in range(0, len(data), _REST_CHUNK):
+            with trio.move_on_after(_REST_STALL) as patience:
+                await self._stream.send_all(memoryview(data)[start : start + _REST_CHUNK])
+            if patience.cancelled_caught:
+                raise trio.BrokenResourceError("the client does not take its answer")
 
     async def receive_some(self, max_bytes: int) -> bytes:
         if self._head:
@@ -105,6 +122,35 @@ class _GivenBack:
         self._connection.deadline = trio.current_time() + _REST_LINGER
 
 
+class _Application:
+    """What hypercorn calls: the application, kept from what would trip it up."""
+
+    def __init__(self, app: QuartTrio) -> None:
+        self._app = app
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        if scope["type"] != "lifespan" and not scope["path"].startswith("/"):
+            scope["path"] = "/" + scope["path"].partition("://")[2].partition("/")[2]
+
+        async def send_whole(message: ASGISendEvent) -> None:
+            # quart-trio cancels a request as soon as it is answered, hypercorn's work after the
+            # last byte of the answer included: then the connection is neither read nor timed out.
+            with trio.move_on_after(_REST_STALL, shield=True):
+                await send(message)
+
+        await self._app(scope, receive, send_whole)
+
+
+async def _close_when_cancelled(stream: trio.SocketStream) -> None:
+    # hypercorn shields its sends: only a socket that is closed under them ends them at once.
+    try:
+        await trio.sleep_forever()
+    finally:
+        stream.socket.close()
+
+
 class Edge:
     """Owner of the connections: each is a task in the nursery that `serve` is given."""
 
@@ -124,14 +170,16 @@ class Edge:
         self._head_timeout = head_timeout
         self._most_connections = most_connections
         self._connections = 0
-        self._app = ASGIWrapper(app)
+        self._greetings: set[trio.CancelScope] = set()  # of those whose first line is awaited
+        self._retired = False
+        self._app = ASGIWrapper(_Application(app))
         self._context = WorkerContext(None)
         self._http = HypercornConfig()
         self._http.accesslog = None
         self._http.errorlog = logging.getLogger("imserver.http")
         self._http.include_server_header = False
         self._http.keep_alive_timeout = idle_timeout
-        self._http.read_timeout = int(idle_timeout)
+        self._http.read_timeout = math.ceil(idle_timeout)
         self._http.h11_max_incomplete_size = header_bytes
         self._http.websocket_max_message_size = frame_bytes
         self._http.websocket_ping_interval = ping_after
@@ -158,7 +206,10 @@ class Edge:
                 connections.start_soon(self._serve, sock)
 
     async def retire(self) -> None:
-        """Let idle REST connections go, and those at work when they are done."""
+        """Let those go who have asked nothing, and the others when they have their answers."""
+        self._retired = True
+        for greeting in self._greetings:
+            greeting.cancel()
         await self._context.terminated.set()
 
     async def _serve(self, sock: socket.socket) -> None:
@@ -166,22 +217,31 @@ class Edge:
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 90_000)
-            head = b""
-            with trio.move_on_after(self._head_timeout):
-                head = await self._read_request_line(sock)
+            head = await self._greet(sock)
             if not head:
                 return
             if _asks_for_websocket(head):
                 await self._lane.serve(sock, head)
             else:
                 await self._serve_rest(sock, head)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("a connection broke", exc_info=True)
-        except Exception:
+        except* Exception:
             logger.exception("a connection failed")
         finally:
             self._connections -= 1
             sock.close()
+
+    async def _greet(self, sock: socket.socket) -> bytes:
+        """The first bytes of a client, its request line among them; none if it keeps silent."""
+        with trio.move_on_after(self._head_timeout) as greeting:
+            self._greetings.add(greeting)
+            try:
+                if not self._retired:
+                    return await self._read_request_line(sock)
+            finally:
+                self._greetings.discard(greeting)
+        return b""
 
     async def _read_request_line(self, sock: socket.socket) -> bytes:
         head = b""
@@ -194,14 +254,16 @@ class Edge:
 
     async def _serve_rest(self, sock: socket.socket, head: bytes) -> None:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        with trio.CancelScope() as connection:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_close_when_cancelled, stream)
             await TCPServer(
                 self._app,
                 self._http,
                 self._context,
                 ConnectionState({}),
-                _GivenBack(stream, head, connection),  # type: ignore[arg-type]
+                _GivenBack(stream, head, nursery.cancel_scope),  # type: ignore[arg-type]
             ).run()
+            nursery.cancel_scope.cancel()
 
 
 def _asks_for_websocket(head: bytes) -> bool:
