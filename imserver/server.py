@@ -13,6 +13,7 @@ listeners. What was begun last ends first:
 from __future__ import annotations
 
 import logging
+import resource
 import time
 from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 logger = logging.getLogger(__name__)
+
+_RESERVED_FILES = 128  # for the database, its journal and readers, logs, and what libraries open
 
 
 class Server:
@@ -145,8 +148,31 @@ def _edge(config: Config, engine: Engine, lane: WebSocketLane) -> Edge:
         header_bytes=config.limits.header_bytes,
         frame_bytes=config.limits.frame_bytes,
         ping_after=config.timeouts.ping,
-        most_connections=config.limits.connections,
+        most_connections=room_for_connections(config.limits.connections),
     )
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as the system allows it: each connection is one.
+
+    For the command line: what an embedding program may open is its own affair.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError) as error:  # some systems report more than they give
+            logger.warning("the limit of open files stays at %d: %s", soft, error)
+
+
+def room_for_connections(wanted: int) -> int:
+    """How many connections the process's file limit leaves room for, `wanted` at the most."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    room = max(1, min(wanted, soft - _RESERVED_FILES))
+    logger.info("room for %d connections (limit of open files: %d)", room, soft)
+    return room
 
 
 def _address(listener: socket.socket) -> tuple[str, int]:
