@@ -45,6 +45,7 @@ def build_app(engine: Engine, *, version: str, body_bytes: int) -> QuartTrio:
     """The application: one route an operation, JSON in every answer, errors included."""
     app = QuartTrio("imserver", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = body_bytes
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # they would say that they are HTML
     app.register_error_handler(HTTPException, _http_refusal)
     for operation in OPERATIONS:
         if operation.rest is not None:
