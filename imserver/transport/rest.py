@@ -7,6 +7,7 @@ connection, or HTTP/2): the same dialogue over a slower pipe.
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
@@ -130,6 +131,7 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
     return view
 
 
+@cache
 def _field_names(kind: type[msgspec.Struct]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(kind)}
 
