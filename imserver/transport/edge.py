@@ -210,6 +210,7 @@ class Edge:
         self._retired = True
         for greeting in self._greetings:
             greeting.cancel()
+        self._lane.retire()
         await self._context.terminated.set()
 
     async def _serve(self, sock: socket.socket) -> None:

@@ -51,6 +51,7 @@ class Pump:
         self._selector.register(sock, selectors.EVENT_READ, readable)
 
     def leave(self, sock: socket.socket) -> None:
-        """Stop watching; harmless for a socket that is not watched."""
-        if sock in self._selector.get_map():
+        """Stop watching; harmless for a socket that is not watched, and when the pump has ended."""
+        watched = self._selector.get_map()
+        if watched and sock in watched:
             self._selector.unregister(sock)

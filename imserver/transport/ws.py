@@ -60,10 +60,18 @@ class WebSocketLane:
         self._frame_bytes = frame_bytes  # of one message, its fragments together
         self._header_bytes = header_bytes  # of the request that asks for the upgrade
         self._handshake_timeout = handshake_timeout  # seconds
+        self._greetings: set[trio.CancelScope] = set()  # of those whose handshake is under way
+        self._retired = False
 
     async def run(self) -> None:
         """Read from all connections until cancelled; `serve` needs it running."""
         await self._pump.run()
+
+    def retire(self) -> None:
+        """Let those go who have not opened their session yet; nobody opens one from now on."""
+        self._retired = True
+        for greeting in self._greetings:
+            greeting.cancel()
 
     async def serve(self, sock: socket.socket, head: bytes) -> None:
         """Speak WebSocket on `sock`, of which `head` was read already, until it ends.
@@ -71,8 +79,13 @@ class WebSocketLane:
         The caller closes the socket.
         """
         early: bytes | None = None
-        with trio.move_on_after(self._handshake_timeout):
-            early = await self._shake_hands(sock, head)
+        with trio.move_on_after(self._handshake_timeout) as greeting:
+            self._greetings.add(greeting)
+            try:
+                if not self._retired:
+                    early = await self._shake_hands(sock, head)
+            finally:
+                self._greetings.discard(greeting)
         if early is None:
             return
         async with trio.open_nursery() as nursery:
@@ -210,6 +223,7 @@ class _Connection:
         """Take frames until the connection ends; `early` is what was read of them already."""
         if early:
             self._take(early)
+            self._hub.flush()
         while not self.ended:
             if self._pause is None:
                 self._pump.watch(self._sock, self._readable)
@@ -251,6 +265,8 @@ class _Connection:
     def _take_texts(self) -> None:
         """Give the session its messages, up to one that must be waited for."""
         for text in self._texts:
+            if self._session.outbox.closed:  # nobody would learn what became of it
+                break
             self._pause = self._dispatcher.receive(text)
             if self._pause is not None:
                 return
@@ -296,7 +312,8 @@ class _Connection:
         if opcode is Opcode.TEXT and frame.fin:
             pass
         elif opcode in (Opcode.TEXT, Opcode.CONT) and self._protocol.state is State.OPEN:
-            self._fragments.append(data)
+            if data:  # an endless message of nothing must not add up
+                self._fragments.append(data)
             if not frame.fin:
                 return None
             data = b"".join(self._fragments)
