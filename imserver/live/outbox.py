@@ -54,11 +54,11 @@ class Link(Protocol):
 class Outbox:
     """Owner of the frames that wait for one session's network."""
 
-    __slots__ = ("_closing", "_drained", "_link", "_most", "_parts", "_rest", "closed", "size")
+    __slots__ = ("_closing", "_drained", "_link", "_parts", "_rest", "closed", "most", "size")
 
     def __init__(self, link: Link, most: int) -> None:
         self._link = link
-        self._most = most  # bytes that may wait
+        self.most = most  # bytes that may wait
         self._parts: deque[bytes] = deque()  # whole frames
         self._rest = b""  # the piece under way; while there is one, the drain task runs
         self.size = 0  # bytes that wait, the piece under way included
@@ -75,9 +75,9 @@ class Outbox:
         """Queue one frame; a session that cannot take it is closed with 4008."""
         if self.closed:
             return
-        if self.size + len(data) > self._most:
+        if self.size + len(data) > self.most:
             self.flush()
-            if self.size and self.size + len(data) > self._most:
+            if self.size and self.size + len(data) > self.most:
                 self._overflow()
                 return
         self._parts.append(data)

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MOST_PENDING: Final = 256  # requests of one session under way
-_ANSWERS_WAITING: Final = 64 * 1024  # bytes in the outbox before the next request is looked at
+# Shares of what the outbox holds: a write may come back twice, as its answer and as a push, and
+# the pushes of others need their room too.
+_PENDING_SHARE: Final = 8  # requests under way, whose answers will be about as long
+_WAITING_SHARE: Final = 16  # answers that wait when the next request is looked at
 
 _BY_TYPE: Final[dict[str, Operation]] = {
     operation.ws: operation for operation in OPERATIONS if operation.ws is not None
@@ -50,12 +53,15 @@ _payload_decoders: Final = {
 class _Slot:
     """The place of one request's answer in the order of answers."""
 
-    __slots__ = ("answer", "correlation", "dispatcher", "kind")
+    __slots__ = ("answer", "correlation", "dispatcher", "kind", "length")
 
-    def __init__(self, dispatcher: Dispatcher, kind: str, correlation: str | None) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, kind: str, correlation: str | None, length: int
+    ) -> None:
         self.dispatcher = dispatcher
         self.kind = kind
         self.correlation = correlation
+        self.length = length  # bytes of the request, to tell what its answer may need
         self.answer: bytes | None = None
 
     def resolve(self, answer: bytes | ApiError) -> None:
@@ -67,13 +73,17 @@ class _Slot:
 class Dispatcher:
     """Owner of one session's requests under way."""
 
-    __slots__ = ("_caller", "_engine", "_idle", "_pending", "_session")
+    __slots__ = ("_caller", "_engine", "_idle", "_most_bytes", "_most_waiting", "_pending",
+                 "_pending_bytes", "_session")  # fmt: skip
 
     def __init__(self, engine: Engine, session: Session) -> None:
         self._engine = engine
         self._session = session
         self._caller = Caller("", session)
         self._pending: deque[_Slot] = deque()
+        self._pending_bytes = 0  # of the requests in it
+        self._most_bytes = session.outbox.most // _PENDING_SHARE
+        self._most_waiting = session.outbox.most // _WAITING_SHARE
         self._idle: trio.Event | None = None  # set when fewer requests are under way
 
     def receive(self, text: bytes) -> Awaitable[None] | None:
@@ -85,7 +95,7 @@ class Dispatcher:
             frame = _decode(text)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return self._receive_odd(text)
-        return self._perform(_FRAMES[type(frame)], frame.data, frame.message_id)
+        return self._perform(_FRAMES[type(frame)], frame.data, frame.message_id, len(text))
 
     def _receive_odd(self, text: bytes) -> Awaitable[None] | None:
         """Find out what is wrong with a frame, if anything is: `data` may be null or absent."""
@@ -103,13 +113,13 @@ class Dispatcher:
             if not self._may(operation):
                 return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
             return self._later(kind, error, correlation)
-        return self._perform(operation, request, correlation)
+        return self._perform(operation, request, correlation, len(text))
 
     def _may(self, operation: Operation) -> bool:
         return bool(self._caller.user_id) or operation.who is Who.ANYONE
 
     def _perform(
-        self, operation: Operation, request: Any, correlation: str | None
+        self, operation: Operation, request: Any, correlation: str | None, length: int
     ) -> Awaitable[None] | None:
         if not self._may(operation):
             return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
@@ -117,20 +127,28 @@ class Dispatcher:
         assert kind is not None
         if isinstance(operation, Immediate) and not self._pending:
             self._send(kind, self._answer_now(operation, request), correlation)
-            return self._make_room() if self._session.outbox.size > _ANSWERS_WAITING else None
+            return self._make_room() if self._session.outbox.size > self._most_waiting else None
         if not isinstance(operation, Write):
             return self._ask(operation, request, kind, correlation)
         try:
             command = operation.handle(self._engine, self._caller, request)
-            slot = _Slot(self, kind, correlation)
+            slot = _Slot(self, kind, correlation, length)
             self._engine.submit(command, slot.resolve)
         except ApiError as error:
             return self._later(kind, error, correlation)
         except Exception:
             logger.exception("%s failed", operation.name)
             return self._later(kind, ApiError(Code.INTERNAL), correlation)
+        return self._queue(slot)
+
+    def _queue(self, slot: _Slot) -> Awaitable[None] | None:
         self._pending.append(slot)
-        if len(self._pending) < _MOST_PENDING and not self._engine.writer.full:
+        self._pending_bytes += slot.length
+        if (
+            len(self._pending) < _MOST_PENDING
+            and self._pending_bytes < self._most_bytes
+            and not self._engine.writer.full
+        ):
             return None
         return self._make_room()
 
@@ -139,6 +157,7 @@ class Dispatcher:
         pending = self._pending
         while pending and (data := pending[0].answer) is not None:
             slot = pending.popleft()
+            self._pending_bytes -= slot.length
             self._send(slot.kind, data, slot.correlation)
         if self._idle is not None:
             self._idle.set()
@@ -152,22 +171,21 @@ class Dispatcher:
         """Refuse, now or when the writes before are answered."""
         data = frames.error_body(error) if kind == frames.ERROR_TYPE else frames.refusal(error)
         if self._pending:
-            slot = _Slot(self, kind, correlation)
+            slot = _Slot(self, kind, correlation, len(data))
             slot.answer = data
-            self._pending.append(slot)
-            return self._make_room() if len(self._pending) >= _MOST_PENDING else None
+            return self._queue(slot)
         self._send(kind, data, correlation)
-        if self._session.outbox.size > _ANSWERS_WAITING:
+        if self._session.outbox.size > self._most_waiting:
             return self._make_room()
         return None
 
     async def _make_room(self) -> None:
-        await self._wait_pending(_MOST_PENDING // 2)
+        await self._wait_pending(_MOST_PENDING // 2, self._most_bytes // 2)
         await self._engine.writer.wait_room()
-        await self._session.outbox.wait_below(_ANSWERS_WAITING)
+        await self._session.outbox.wait_below(self._most_waiting)
 
-    async def _wait_pending(self, most: int) -> None:
-        while len(self._pending) > most:
+    async def _wait_pending(self, most: int, most_bytes: int) -> None:
+        while len(self._pending) > most or self._pending_bytes > most_bytes:
             self._idle = trio.Event()
             await self._idle.wait()
         self._idle = None
@@ -192,7 +210,7 @@ class Dispatcher:
     async def _ask(
         self, operation: Immediate | Query, request: Any, kind: str, correlation: str | None
     ) -> None:
-        await self._wait_pending(0)
+        await self._wait_pending(0, 0)
         match operation:
             case Immediate():
                 data = self._answer_now(operation, request)
@@ -207,4 +225,4 @@ class Dispatcher:
                 assert_never(operation)
         self._send(kind, data, correlation)
         self._engine.hub.flush()
-        await self._session.outbox.wait_below(_ANSWERS_WAITING)
+        await self._session.outbox.wait_below(self._most_waiting)

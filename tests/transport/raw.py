@@ -159,6 +159,16 @@ class Raw:
         with trio.fail_after(PATIENCE):
             assert await self.stream.receive_some(1) == b""
 
+    async def cut_off(self) -> None:
+        """The server has reset the connection, whatever it said before."""
+        with trio.fail_after(PATIENCE):
+            try:
+                while await self.stream.receive_some(1 << 16):
+                    pass
+            except trio.BrokenResourceError:
+                return
+        raise AssertionError("that was an orderly end")
+
     def reset(self) -> None:
         """Vanish without a goodbye, as a crashed client does."""
         self.stream.setsockopt(
