@@ -9,11 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from tests.support import Rest, Socket, connect, login, rest
+import pytest
+
+from tests.support import Refused, Rest, Socket, connect, login, rest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from imserver import Server
 
@@ -117,11 +120,23 @@ class OverRest(Api):
     async def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """See `Api`."""
         method, template = PATHS[operation]
-        path = template.format(**request)
+        path = template.format(**{key: quote(str(value)) for key, value in request.items()})
         others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
         if method == "GET":
             return await self.rest.get(path, **others)
         return await self.rest.post(path, others)
+
+
+async def refusal_of(call: Awaitable[Any]) -> dict[str, Any]:
+    """The payload with which a call is refused, as it must be."""
+    with pytest.raises(Refused) as refused:
+        await call
+    return refused.value.answer
+
+
+async def code_of(call: Awaitable[Any]) -> str:
+    """The code with which a call is refused, as it must be."""
+    return (await refusal_of(call))["code"]
 
 
 @asynccontextmanager
