@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def upgraded_late(server: Server) -> AsyncIterator[Socket]:
-    """A WebSocket on a connection that has served another request before."""
+    """A WebSocket on a connection that has served another request before; ends without goodbye."""
     async with await trio.open_tcp_stream(*server.address) as stream, trio.open_nursery() as tasks:
         await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
             answer += await stream.receive_some()
-        connection = await wrap_client_stream(tasks, stream, "localhost", "/ws")
-        async with connection:
-            yield Socket(connection)
+        yield Socket(await wrap_client_stream(tasks, stream, "localhost", "/ws"))
+        tasks.cancel_scope.cancel()
 
 
 async def test_it_speaks_like_any_other() -> None:
@@ -46,6 +45,7 @@ async def test_nothing_is_left_of_it_when_it_has_ended() -> None:
             upgraded_late(server) as bob,
         ):
             await bob.call("login", {"user_id": "bob"})
+            await bob.connection.aclose()
 
 
 async def test_answering_pings_is_a_sign_of_life() -> None:
