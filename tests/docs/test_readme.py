@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from imserver import __version__
+from imserver import __version__, cli
 from tests.docs.markdown import ROOT, Page
 from tests.support import login, running_server
 from tests.support.clients import PATIENCE
@@ -43,6 +44,13 @@ def objects(text: str) -> list[Any]:
         found.append(value)
         text = text[end:]
     return found
+
+
+def test_every_flag_that_is_named_exists() -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README.text)) - {"--help"}
+    ours = [cli.main, *cli.main.commands.values()]
+    options = [parameter.opts for command in ours for parameter in command.params]
+    assert named <= {option for names in options for option in names}
 
 
 @asynccontextmanager
