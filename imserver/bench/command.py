@@ -65,9 +65,12 @@ def _path(name: str, help_text: str, **kind: Any) -> Callable[[_F], _F]:
 @_count("--size", 60, "Characters of each message's content.")
 @click.option("--idempotent", is_flag=True, help="Give each message a client_msg_id of its own.")
 @_count("--pairs", 50, "direct: pairs of users.")
-@_count("--in-flight", None, "direct, group: messages under way at once.  [default: 8, group: 4]")
+@_count("--in-flight", None, "direct, group: messages under way.  [default: 8, in a group 4]")
 @_count("--members", 1000, "group: its members, the sender included.", least=2)
-@_count("--sessions", 200, "latency: sessions.", least=2)
+@_count("--connections", None, "rest, sync: connections.  [default: 16 and 1]")
+@_count("--sessions", None, "latency, idle: sessions.  [default: 200 and 10000]", least=2)
+@_count("--backlog", 20_000, "sync: messages to page through.")
+@_count("--page", 200, "sync: messages a page, at most 200.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1000.0, show_default=True,
               help="latency: messages a second, over all sessions.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Makes runs repeatable.")
@@ -118,18 +121,13 @@ def bench(
 
 
 def _load(name: str, target: Target, core: str | None, parameters: dict[str, Any]) -> loads.Load:
-    asked = dict(parameters)
-    if asked["in_flight"] is None:
-        asked["in_flight"] = SCENARIOS[name].in_flight
+    given = {name: value for name, value in parameters.items() if value is not None}
     return Load(
         scenario=name,
         wire=target.wire,
         address=_NOWHERE,
         core=None if core is None else int(core),
-        connections=1,
-        backlog=1,
-        page=1,
-        **asked,
+        **{**SCENARIOS[name].defaults, **given},
     )
 
 

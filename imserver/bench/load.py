@@ -8,7 +8,7 @@ from imserver.bench.wire import Wire
 
 
 class Load(Struct, frozen=True, kw_only=True):
-    """One run of one scenario. Times are seconds."""
+    """One run of one scenario, which reads the parameters that it knows. Times are seconds."""
 
     scenario: str
     wire: type[Wire]  # how the server is spoken to
@@ -21,10 +21,10 @@ class Load(Struct, frozen=True, kw_only=True):
     size: int  # characters of each message's content
     idempotent: bool = False  # each message with a client_msg_id of its own
     pairs: int
-    in_flight: int
+    in_flight: int = 0
     members: int  # of the one group, the sender included
-    connections: int  # of `rest`
-    sessions: int  # of `idle` and `latency`
+    connections: int = 0  # of `rest`
+    sessions: int = 0  # of `idle` and `latency`
     rate: float  # messages a second, of `latency`
     backlog: int  # messages, of `sync`
     page: int  # messages a page, of `sync`

@@ -162,7 +162,7 @@ class Loop:
             begin_next()
         before, since = 0, clock()
         while len(opened) < len(wires):
-            self._turn(_SLICE)
+            self.turn(_SLICE)
             self._progress("opening sessions", len(opened) / len(wires))
             if len(opened) > before:
                 before, since = len(opened), clock()
@@ -180,7 +180,7 @@ class Loop:
             self._progress(doing, (now - begin) / seconds)
             until = min(end, now + _SLICE)
             while (left := until - clock()) > 0:
-                self._turn(left)
+                self.turn(left)
 
     def pace(
         self, seconds: float, interval: float, doing: str, tick: Callable[[float], None]
@@ -205,7 +205,7 @@ class Loop:
             # An epoll waits in whole milliseconds; a select on it waits in microseconds.
             if left > 0 and not select.select([self._epoll], (), (), left)[0]:
                 continue
-            self._turn(0)
+            self.turn(0)
 
     def settle(self, settled: Callable[[], bool], what: str) -> None:
         """Let everything happen until `settled`.
@@ -217,7 +217,7 @@ class Loop:
         while not settled():
             if clock() > end:
                 raise LoadError(f"{what} within {_SETTLING_PATIENCE:.0f} s")
-            self._turn(_SLICE)
+            self.turn(_SLICE)
 
     def close(self) -> None:
         """Close every connection."""
@@ -226,7 +226,8 @@ class Loop:
         self._connections.clear()
         self._epoll.close()
 
-    def _turn(self, seconds: float) -> None:
+    def turn(self, seconds: float) -> None:
+        """Handle what happens; waits `seconds` for it at the most."""
         connections = self._connections
         for number, events in self._epoll.poll(seconds):
             connections[number].handle(events)

@@ -27,6 +27,7 @@ class Field:
 
     def __init__(self, load: Load, progress: Progressing) -> None:
         self.load = load
+        self.progress = progress
         self.loop = Loop(progress)
         self.random = Random(load.seed)
 

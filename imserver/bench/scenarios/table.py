@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from imserver.bench.scenarios import direct, group, latency
+from imserver.bench.scenarios import direct, group, idle, latency, rest, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from imserver.bench.measuring import Field
 
@@ -28,7 +28,7 @@ class Scenario(NamedTuple):
     summary: str  # `{...}` are fields of Load
     run: Callable[[Field], dict[str, float]]
     figures: tuple[Figure, ...]  # the first one is what the scenario is about
-    in_flight: int = 1  # the default
+    defaults: Mapping[str, int]  # of the parameters whose defaults differ between scenarios
 
 
 def _percentiles(name: str, label: str, *parts: str) -> tuple[Figure, ...]:
@@ -41,10 +41,8 @@ _COST: Final = (
     Figure("client_cpu", "load client CPU", "% of a core"),
     Figure("other_cpu", "other processes' CPU", "% of a core"),
 )
-_STORED: Final = (
-    Figure("per_commit", "messages per commit", "", 1),
-    Figure("disk_bytes", "disk for each message", "bytes"),
-)
+_PER_COMMIT: Final = Figure("per_commit", "messages per commit", "", 1)
+_DISK: Final = Figure("disk_bytes", "disk for each message", "bytes")
 _CHECK: Final = (
     Figure("sent", "messages sent in all", ""),
     Figure("lost", "messages lost", ""),
@@ -62,10 +60,11 @@ SCENARIOS: Final[dict[str, Scenario]] = {
                 *_percentiles("receive", "send to receive", "50", "99"),
                 *_percentiles("ack", "send to ack", "50", "99"),
                 *_COST,
-                *_STORED,
+                _PER_COMMIT,
+                _DISK,
                 *_CHECK,
             ),
-            in_flight=8,
+            {"in_flight": 8},
         ),
         Scenario(
             "group",
@@ -77,10 +76,10 @@ SCENARIOS: Final[dict[str, Scenario]] = {
                 *_percentiles("receive", "send to receive", "50", "99"),
                 *_percentiles("last", "send to the last receiver", "50", "99"),
                 *_COST,
-                *_STORED,
+                _PER_COMMIT,
                 *_CHECK,
             ),
-            in_flight=4,
+            {"in_flight": 4},
         ),
         Scenario(
             "latency",
@@ -91,9 +90,58 @@ SCENARIOS: Final[dict[str, Scenario]] = {
                 *_percentiles("ack", "due to ack", "50", "99", "99.9"),
                 Figure("messages", "messages", "/s"),
                 *_COST,
-                *_STORED,
+                _PER_COMMIT,
                 *_CHECK,
             ),
+            {"sessions": 200},
+        ),
+        Scenario(
+            "rest",
+            "messages posted over {connections} keep-alive connections",
+            rest.run,
+            (
+                Figure("messages", "messages", "/s"),
+                *_percentiles("answer", "post to answer", "50", "99"),
+                *_COST,
+                _PER_COMMIT,
+                *_CHECK,
+            ),
+            {"connections": 16},
+        ),
+        Scenario(
+            "sync",
+            "{connections} session(s) paging through {backlog} messages, {page} a page",
+            sync.run,
+            (
+                Figure("messages", "messages", "/s"),
+                Figure("pages", "pages", "/s", 1),
+                *_percentiles("page", "a page", "50", "99"),
+                *_COST,
+                Figure("backlog", "messages in the backlog", ""),
+                Figure("passes", "times from beginning to end", ""),
+            ),
+            {"connections": 1},
+        ),
+        Scenario(
+            "idle",
+            "{sessions} sessions that say nothing",
+            idle.run,
+            (
+                Figure("session_rss", "resident memory a session", "bytes"),
+                Figure("session_pss", "proportional memory a session", "bytes"),
+                Figure("slope_rss", "resident, from a tenth of them to all", "bytes a session"),
+                Figure("empty_rss", "the empty server, resident", "MB", 1),
+                Figure("full_rss", "the server with all of them", "MB", 1),
+                Figure("logins", "logins", "/s"),
+                Figure("server_us", "server CPU for each login", "µs"),
+                Figure("client_cpu", "load client CPU at login", "% of a core"),
+                Figure("idle_cpu", "server CPU while idle", "% of a core", 1),
+                Figure("seconds", "idle for", "s", 1),
+                Figure("other_cpu", "other processes' CPU meanwhile", "% of a core"),
+                Figure("sessions", "sessions", ""),
+                Figure("ready", "start to ready", "ms"),
+            ),
+            {"sessions": 10_000},
         ),
     )
 }
