@@ -35,6 +35,7 @@ _BACKLOG: Final = 1024  # connections that the kernel holds for us
 _ACCEPTED_AT_ONCE: Final = 64
 _SEND_BUFFER_BYTES: Final = 128 * 1024  # what the kernel holds for one slow client; it doubles it
 _REST_LINGER: Final = 1.0  # seconds that a connection may outlive its client
+_REST_ANSWER: Final = 5.0  # seconds to answer a client that has said all
 _REST_STALL: Final = 20.0  # seconds for a client to take a chunk of its answer
 _REST_CHUNK: Final = 64 * 1024  # bytes
 _OUT_OF_FILES_PAUSE: Final = 0.1  # seconds
@@ -80,6 +81,8 @@ class _GivenBack:
         self._head = head
         self._connection = connection
         self.socket = stream.socket
+        self.answered: trio.Event | None = None  # set when the request at work is, if there is one
+        self.unread = False  # it was closed while a client may still have been sending
 
     async def send_all(self, data: bytes) -> None:
         """Send, as long as the client takes some of it.
@@ -101,8 +104,17 @@ class _GivenBack:
             return head
         data = bytes(await self._stream.receive_some(max_bytes))
         if not data:
+            await self._answer()
             self._let_go()
         return data
+
+    async def _answer(self) -> None:
+        # A client that has said all is still owed its answer, but hypercorn drops it.
+        for _ in range(2):  # a request just read is at work after the second, whatever the order
+            await trio.lowlevel.checkpoint()
+        if self.answered is not None:
+            with trio.move_on_after(_REST_ANSWER):
+                await self.answered.wait()
 
     # hypercorn closes from the application's task, which is cancelled as soon as it has answered:
     # a close that stops half way would leave the client waiting. Neither of these waits.
@@ -113,6 +125,11 @@ class _GivenBack:
 
     async def aclose(self) -> None:
         self._let_go()
+        if self.answered is not None:
+            self.unread = True
+            self._connection.cancel()
+        if self.unread:
+            return
         with trio.CancelScope(shield=True):
             await self._stream.aclose()
 
@@ -140,15 +157,33 @@ class _Application:
             with trio.move_on_after(_REST_STALL, shield=True):
                 await send(message)
 
-        await self._app(scope, receive, send_whole)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send_whole)
+            return
+        stream: _GivenBack = scope["state"]["stream"]
+        answered = stream.answered = trio.Event()
+        try:
+            await self._app(scope, receive, send_whole)
+        finally:
+            stream.answered = None
+            answered.set()
 
 
-async def _close_when_cancelled(stream: trio.SocketStream) -> None:
+async def _close_when_cancelled(stream: _GivenBack) -> None:
     # hypercorn shields its sends: only a socket that is closed under them ends them at once.
     try:
         await trio.sleep_forever()
     finally:
-        stream.socket.close()
+        if not stream.unread:
+            stream.socket.close()
+
+
+async def _take_the_rest(sock: socket.socket) -> None:
+    # Closing a socket with bytes unread resets it, which may overtake the answer.
+    with trio.move_on_after(_REST_LINGER), suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        while await ws.receive(sock):
+            pass
 
 
 class Edge:
@@ -254,17 +289,20 @@ class Edge:
         return head
 
     async def _serve_rest(self, sock: socket.socket, head: bytes) -> None:
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        transport = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         async with trio.open_nursery() as nursery:
+            stream = _GivenBack(transport, head, nursery.cancel_scope)
             nursery.start_soon(_close_when_cancelled, stream)
             await TCPServer(
                 self._app,
                 self._http,
                 self._context,
-                ConnectionState({}),
-                _GivenBack(stream, head, nursery.cancel_scope),  # type: ignore[arg-type]
+                ConnectionState({"stream": stream}),
+                stream,  # type: ignore[arg-type]
             ).run()
             nursery.cancel_scope.cancel()
+        if stream.unread:
+            await _take_the_rest(sock)
 
 
 def _asks_for_websocket(head: bytes) -> bool:
