@@ -84,7 +84,13 @@ async def connect(server: Server) -> AsyncIterator[Socket]:
     """A WebSocket on which nobody is logged in."""
     url = server.url.replace("http", "ws", 1) + "/ws"
     async with open_websocket_url(url) as connection:
-        yield Socket(connection)
+        stream = connection._stream
+        try:
+            yield Socket(connection)
+        finally:
+            if connection.closed is not None:
+                # Where the server closed first, trio-websocket leaves its own end open.
+                await stream.aclose()
 
 
 @asynccontextmanager
