@@ -1,0 +1,223 @@
+"""How much, how long, and how a connection ends: the design's section, Limits."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import trio
+from trio_websocket import ConnectionClosed
+
+from imserver.config import Limits, Timeouts
+from tests.support import connect, login, rest, running_server
+from tests.support.clients import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import imserver
+    from tests.support import Socket
+
+MIB = 1024 * 1024
+SEND = {"receiver_id": "bob", "content": "hello"}
+
+
+async def close_code(socket: Socket) -> int:
+    """The code with which the server closes; answers that come before are skipped."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            try:
+                await socket.connection.get_message()
+            except ConnectionClosed as closed:
+                return closed.reason.code
+
+
+def padded(size: int) -> str:
+    """A heartbeat of `size` bytes."""
+    frame = '{"type":"heartbeat","x":""}'
+    return frame.replace('""', '"' + "x" * (size - len(frame)) + '"')
+
+
+async def test_a_frame_has_1_mib_at_most() -> None:
+    async with running_server() as server, login(server, "alice") as alice:
+        await alice.connection.send_message(padded(MIB))
+        assert (await alice.receive())["type"] == "heartbeat"
+        await alice.connection.send_message(padded(MIB + 1))
+        assert await close_code(alice) == 1009
+
+
+async def test_a_body_has_1_mib_at_most() -> None:
+    def body(size: int) -> bytes:
+        text = json.dumps(SEND | {"x": ""})
+        return text.replace('""', '"' + "x" * (size - len(text)) + '"').encode()
+
+    async with running_server() as server, rest(server, "alice") as alice:
+        for size, status in ((MIB, 200), (MIB + 1, 413), (5 * MIB, 413), (MIB, 200)):
+            answer = await alice.request("POST", "/api/v1/messages", content=body(size))
+            assert answer.status_code == status
+            if status == 413:
+                assert answer.json() == {"error": "The body is too large", "code": "too_large"}
+
+
+async def test_a_body_in_pieces_has_1_mib_at_most_too() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(33):
+            yield b" " * 32 * 1024
+
+    async with running_server() as server, rest(server, "alice") as alice:
+        answer = await alice.request("POST", "/api/v1/messages", content=pieces())
+        assert answer.status_code == 413
+
+
+async def test_the_limits_are_configurable() -> None:
+    limits = Limits(content_bytes=1024, body_bytes=2048, frame_bytes=2048, group_members=2)
+    async with (
+        running_server(limits=limits) as server,
+        rest(server, "alice") as alice,
+        login(server, "alice") as socket,
+    ):
+        for content, status in (("x" * 1024, 200), ("x" * 1025, 413), ("x" * 3000, 413)):
+            answer = await alice.request(
+                "POST", "/api/v1/messages", json=SEND | {"content": content}
+            )
+            assert answer.status_code == status
+        for members, status in ((["bob"], 200), (["bob", "carol"], 413)):
+            answer = await alice.request(
+                "POST", "/api/v1/groups", json={"name": "mine", "members": members}
+            )
+            assert answer.status_code == status
+        await socket.connection.send_message(padded(2049))
+        assert await close_code(socket) == 1009
+
+
+async def test_a_binary_frame_closes_with_1003() -> None:
+    async with running_server() as server, login(server, "alice") as alice:
+        await alice.connection.send_message(b'{"type":"heartbeat"}')
+        assert await close_code(alice) == 1003
+
+
+async def test_requests_before_a_fatal_frame_are_answered() -> None:
+    async with running_server() as server, login(server, "alice") as alice:
+        for _ in range(3):
+            await alice.send("heartbeat")
+        await alice.connection.send_message(b"\x00")
+        for _ in range(3):
+            assert (await alice.receive())["type"] == "heartbeat"
+        assert await close_code(alice) == 1003
+
+
+async def test_who_does_not_log_in_in_time_is_closed_with_4001() -> None:
+    async with (
+        running_server(timeouts=Timeouts(login=0.05)) as server,
+        login(server, "alice") as alice,
+        connect(server) as nobody,
+    ):
+        await nobody.ask("heartbeat")  # is no login, and no excuse
+        assert await close_code(nobody) == 4001
+        await alice.no_push()
+
+
+async def test_who_is_silent_and_answers_no_ping_is_dropped() -> None:
+    timeouts = Timeouts(ping=0.05, silence=1.5)
+    async with (
+        running_server(timeouts=timeouts) as server,
+        login(server, "alice") as alice,  # answers pings, and says nothing
+        deaf(server) as stream,
+    ):
+        said = b""
+        with trio.fail_after(PATIENCE):
+            async for data in stream:
+                said += data
+        assert b"\x89\x00" in said  # a ping ...
+        assert said.endswith(close_frame(4002, "no sign of life"))  # ... and a close
+        await alice.no_push()
+
+
+@asynccontextmanager
+async def deaf(server: imserver.Server) -> AsyncIterator[trio.SocketStream]:
+    """A WebSocket logged in as Bob that answers nothing: the stream behind its handshake."""
+    async with await trio.open_tcp_stream(*server.address) as stream:
+        await stream.send_all(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        # A text frame as clients send them, masked with zeros (RFC 6455 section 5.3).
+        text = b'{"type":"login","data":{"user_id":"bob"}}'
+        await stream.send_all(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)
+        yield stream
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A close as servers send it (RFC 6455 section 5.5.1)."""
+    payload = code.to_bytes(2, "big") + reason.encode()
+    return bytes([0x88, len(payload)]) + payload
+
+
+async def test_shutting_down_closes_with_1001() -> None:
+    async with trio.open_nursery() as nursery:
+        stop = trio.Event()
+        server = await nursery.start(serve_until, stop)
+        async with login(server, "alice") as alice, connect(server) as nobody:
+            stop.set()
+            assert await close_code(alice) == 1001
+            assert await close_code(nobody) == 1001
+
+
+async def serve_until(stop: trio.Event, task_status: trio.TaskStatus[imserver.Server]) -> None:
+    async with running_server() as server:
+        task_status.started(server)
+        await stop.wait()
+
+
+async def test_a_session_that_does_not_read_is_closed_and_can_sync_everything() -> None:
+    limits = Limits(outbox_bytes=64 * 1024)
+    content = "x" * 32 * 1024
+    sent = 400  # more than the outbox and the kernel's buffers of both sides together
+    async with (
+        running_server(limits=limits) as server,
+        rest(server, "bob") as bob,
+        login(server, "alice") as alice,
+        deaf(server) as slow,
+    ):
+        while not await login_seen(server):
+            await trio.lowlevel.checkpoint()
+        for _ in range(sent):
+            await alice.call("send_message", {"receiver_id": "bob", "content": content})
+        said = b""
+        with trio.fail_after(PATIENCE):
+            async for data in slow:
+                said += data
+        assert said.count(b"new_message") < sent
+        assert said.endswith(close_frame(4008, "too slow, reconnect and sync"))
+        cursor, missed, more = "msg_0", 0, True
+        while more:
+            page = await bob.get("/api/v1/messages/offline", last_message_id=cursor)
+            missed += len(page["messages"])
+            cursor, more = page["messages"][-1]["id"], page["has_more"]
+        assert missed == sent
+
+
+async def login_seen(server: imserver.Server) -> bool:
+    """Whether both Alice and Bob are online by now."""
+    async with rest(server, None) as nobody:
+        return (await nobody.get("/api/v1/stats"))["online_users"] == 2
+
+
+async def test_no_more_connections_than_allowed() -> None:
+    limits = Limits(connections=3)
+    async with running_server(limits=limits) as server, login(server, "alice") as alice:
+        async with connect(server), connect(server):
+            async with httpx.AsyncClient(base_url=server.url) as http:
+                answer = await http.get("/health")
+            assert answer.status_code == 503
+            assert answer.json()["code"] == "unavailable"
+            assert "retry-after" in answer.headers
+            await alice.no_push()
+        with trio.fail_after(PATIENCE):
+            while True:
+                async with rest(server, None) as nobody:
+                    if (await nobody.request("GET", "/health")).status_code == 200:
+                        break
