@@ -100,7 +100,7 @@ def _responses(operation: Operation, answer: dict[str, Any]) -> dict[str, Any]:
     assert operation.rest is not None
     codes: set[Code] = {*operation.errors, *COMMON_ERRORS}
     if operation.who is not Who.ANYONE:
-        codes.add(Code.UNAUTHORIZED)
+        codes |= {Code.UNAUTHORIZED, Code.FORBIDDEN}  # nobody, or the server's own user id
     if operation.rest.method == "POST":
         codes |= {Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE}
     by_status: dict[int, list[Code]] = {}
