@@ -1,0 +1,248 @@
+"""The OpenAPI document is valid, complete, and true of what the server answers."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from imserver import Config, __version__
+from imserver.domain.errors import CATALOGUE
+from imserver.domain.model import MAX_SEQ
+from imserver.service.engine import Who
+from imserver.service.operations import COMMON_ERRORS, OPERATIONS
+from tests.contract.api import PATHS
+from tests.contract.document import ANSWER, BLOCKS, BODY, printed
+from tests.support import rest, running_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from imserver import Server
+    from tests.support import Rest
+
+JSON = "application/json"
+
+
+async def describe(server: Server) -> dict[str, Any]:
+    """The server's OpenAPI document."""
+    async with rest(server, None) as nobody:
+        answer = await nobody.request("GET", "/openapi.json")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == JSON
+    return answer.json()
+
+
+def check(document: dict[str, Any], schema: dict[str, Any], value: Any) -> None:
+    """Hold a value to one of the document's schemas.
+
+    Raises:
+        jsonschema.ValidationError: it does not conform.
+    """
+    Draft202012Validator(schema | {"components": document["components"]}).validate(value)
+
+
+def answer_schema(entry: dict[str, Any], status: int) -> dict[str, Any]:
+    """What an operation's answer with this status looks like; fails if it is not described."""
+    assert str(status) in entry["responses"], f"{entry['operationId']} may answer {status}"
+    return entry["responses"][str(status)]["content"][JSON]["schema"]
+
+
+def entries(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The described operations by their ids."""
+    return {
+        entry["operationId"]: entry
+        for methods in document["paths"].values()
+        for entry in methods.values()
+    }
+
+
+async def test_it_is_valid_openapi_3_1() -> None:
+    async with running_server() as server:
+        document = await describe(server)
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == __version__
+    OpenAPIV31SpecValidator(document).validate()
+
+
+async def test_every_operation_is_described_at_its_place_with_all_its_errors() -> None:
+    async with running_server() as server:
+        document = await describe(server)
+    described = entries(document)
+    places = {
+        entry["operationId"]: (method.upper(), path)
+        for path, methods in document["paths"].items()
+        for method, entry in methods.items()
+    }
+    assert places == PATHS | {"health": ("GET", "/health"), "stats": ("GET", "/api/v1/stats")}
+    for operation in OPERATIONS:
+        if operation.rest is None:
+            continue
+        entry = described[operation.name]
+        assert entry["summary"] == operation.summary
+        expected = {CATALOGUE[code].status for code in (*operation.errors, *COMMON_ERRORS)} | {200}
+        if operation.who is Who.USER:
+            expected.add(401)
+            assert entry["security"] == [{"user": []}]
+        else:
+            assert "security" not in entry
+        assert expected <= {int(status) for status in entry["responses"]}
+        for status, response in entry["responses"].items():
+            assert response["description"]
+            if status != "200":
+                codes = {code for code in CATALOGUE if f"`{code}`" in response["description"]}
+                assert {CATALOGUE[code].status for code in codes} == {int(status)}
+    assert document["components"]["securitySchemes"]["user"] == {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-User-ID",
+    }
+
+
+async def test_every_example_of_the_document_conforms() -> None:
+    async with running_server() as server:
+        document = await describe(server)
+    described = entries(document)
+    checked = set()
+    for name, (method, path) in {
+        **PATHS,
+        "health": ("GET", "/health"),
+        "stats": ("GET", "/api/v1/stats"),
+    }.items():
+        spelled = path.replace("{message_id}", ":messageID").replace("{group_id}", ":groupID")
+        heading = f"{method} {spelled}"
+        check(document, answer_schema(described[name], 200), printed(heading, ANSWER))
+        checked.add(heading)
+        if any(block[:2] == (heading, BODY) for block in BLOCKS):
+            body = described[name]["requestBody"]["content"][JSON]["schema"]
+            check(document, body, printed(heading, BODY))
+    assert checked == {
+        block.heading for block in BLOCKS if block.heading.startswith(("GET", "POST"))
+    }
+    error = printed("错误响应格式") | {"code": "not_found"}
+    check(document, {"$ref": "#/components/schemas/ErrorBody"}, error)
+
+
+class Conversation:
+    """Calls whose every answer is held to the description."""
+
+    def __init__(self, document: dict[str, Any], calls: Rest) -> None:
+        self.document = document
+        self.described = entries(document)
+        self.calls = calls
+        self.seen: set[tuple[str, int]] = set()
+
+    async def say(self, name: str, status: int = 200, /, **request: Any) -> Any:
+        """Make a call that must be answered with `status`; returns its answer."""
+        method, template = {
+            **PATHS,
+            "health": ("GET", "/health"),
+            "stats": ("GET", "/api/v1/stats"),
+        }[name]
+        headers = request.pop("headers", {})
+        others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
+        path = template.format(**request)
+        options = {"params": others} if method == "GET" else {"json": others}
+        answer = await self.calls.request(method, path, headers=headers, **options)
+        assert answer.status_code == status, answer.text
+        check(self.document, answer_schema(self.described[name], status), answer.json())
+        self.seen.add((name, status))
+        return answer.json()
+
+
+@asynccontextmanager
+async def conversation() -> AsyncIterator[Conversation]:
+    """Calls as Alice."""
+    async with running_server() as server, rest(server, "alice") as alice:
+        yield Conversation(await describe(server), alice)
+
+
+async def test_answers_conform() -> None:
+    bob = {"X-User-ID": "bob"}
+    async with conversation() as alice:
+        await alice.say("health")
+        await alice.say("stats")
+        for kind in ("text", "image", "file", "voice", "video"):
+            await alice.say("send_message", receiver_id="bob", type=kind, content="hello")
+        group = await alice.say("create_group", name="mine", description="", members=["bob"])
+        group_id = group["group"]["id"]
+        sent = await alice.say("send_message", group_id=group_id, content="hello")
+        await alice.say("get_message", message_id=sent["message_id"])
+        await alice.say("get_message", message_id="msg_6")  # of the type system
+        await alice.say("ack", message_id=sent["message_id"], status="read", headers=bob)
+        await alice.say("sync_offline", headers=bob, limit=3, include_own=True)
+        await alice.say("sync_offline", last_message_id="msg_0")
+        await alice.say("get_group", group_id=group_id)
+        await alice.say("get_members", group_id=group_id)
+        await alice.say("join_group", group_id=group_id, headers={"X-User-ID": "carol"})
+        await alice.say("leave_group", group_id=group_id)
+        assert {name for name, _ in alice.seen} == set(alice.described)
+
+
+async def test_refusals_conform_and_are_described() -> None:
+    async with conversation() as alice:
+        users = [op.name for op in OPERATIONS if op.rest is not None and op.who is Who.USER]
+        ids = {"message_id": "msg_1", "group_id": "group_1", "status": "read"}
+        for name in users:
+            for user_id, status in (("", 401), ("two words", 400), ("system", 403)):
+                await alice.say(name, status, **ids, headers={"X-User-ID": user_id})
+        group_id = (await alice.say("create_group", name="mine"))["group"]["id"]
+        await alice.say("send_message", 400, receiver_id="bob")
+        await alice.say("send_message", 403, receiver_id="bob", type="system", content="hello")
+        await alice.say("send_message", 404, group_id="group_none", content="hello")
+        await alice.say("send_message", 413, receiver_id="bob", content="x" * 70_000)
+        once = {"client_msg_id": "once", "receiver_id": "bob"}
+        await alice.say("send_message", **once, content="hello")
+        await alice.say("send_message", 409, **once, content="bye")
+        await alice.say("get_message", 404, message_id="msg_99")
+        await alice.say("ack", 400, message_id="msg_2", status="seen")
+        await alice.say("ack", 403, message_id="msg_2", status="read")
+        await alice.say("ack", 404, message_id="msg_99", status="read")
+        await alice.say("sync_offline", 400, limit=0)
+        await alice.say("sync_offline", 409, last_message_id=f"msg_{MAX_SEQ}")
+        await alice.say("create_group", 400)
+        await alice.say("create_group", 403, name="mine", members=["system"])
+        await alice.say("create_group", 413, name="x", members=[], description="x" * MAX_BODY)
+        for name in ("get_group", "get_members", "join_group", "leave_group"):
+            await alice.say(name, 404, group_id="group_none")
+        await alice.say("join_group", group_id=group_id)
+        text = {"Content-Type": "text/plain"}
+        for name in ("send_message", "ack", "create_group"):
+            await alice.say(name, 415, **ids, headers=text)
+
+
+MAX_BODY = Config().limits.body_bytes
+
+
+async def test_it_can_be_read_by_a_machine_that_knows_nothing_else() -> None:
+    """Each parameter of each call is described: in its path, its query, its body or its head."""
+    async with running_server() as server:
+        document = await describe(server)
+    for name, entry in entries(document).items():
+        path = PATHS.get(name, ("GET", ""))[1]
+        given = {(one["in"], one["name"]) for one in entry.get("parameters", ())}
+        assert {f"{{{one}}}" for place, one in given if place == "path"} == {
+            part for part in path.split("/") if part.startswith("{")
+        }
+        assert len(given) == len(entry.get("parameters", ()))
+    by_name = entries(document)
+    queries = {one["name"] for one in by_name["sync_offline"]["parameters"]}
+    assert {"last_message_id", "limit", "include_own"} <= queries
+    assert ("header", "Idempotency-Key") in {
+        (one["in"], one["name"]) for one in by_name["send_message"]["parameters"]
+    }
+    for name, fields in (
+        ("send_message", {"receiver_id", "group_id", "type", "content", "client_msg_id"}),
+        ("ack", {"status", "cumulative"}),
+        ("create_group", {"name", "description", "members"}),
+    ):
+        schema = by_name[name]["requestBody"]["content"][JSON]["schema"]
+        if "$ref" in schema:
+            schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+        assert set(schema["properties"]) == fields
+    for name in ("join_group", "leave_group"):
+        assert "requestBody" not in by_name[name]
+    json.dumps(document, allow_nan=False)
