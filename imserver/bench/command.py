@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -35,9 +36,9 @@ def _count(name: str, default: int | None, help_text: str, least: int = 1) -> Ca
     )
 
 
-def _seconds(name: str, default: float, help_text: str) -> Callable[[_F], _F]:
+def _seconds(name: str, default: float, help_text: str, least: float = 0.0) -> Callable[[_F], _F]:
     return click.option(
-        name, type=click.FloatRange(0), default=default, show_default=True, help=help_text
+        name, type=click.FloatRange(least), default=default, show_default=True, help=help_text
     )
 
 
@@ -59,7 +60,7 @@ def _path(name: str, help_text: str, **kind: Any) -> Callable[[_F], _F]:
 @_path("--data", "Data folder of the own server, kept.  [default: a temporary one]",
        file_okay=False)  # fmt: skip
 @_path("--config", "Settings file of the own server.  [default: none]", exists=True, dir_okay=False)
-@_seconds("--duration", 5.0, "Seconds measured in each run.")
+@_seconds("--duration", 5.0, "Seconds measured in each run.", least=0.01)
 @_seconds("--warmup", 1.0, "Seconds before that.")
 @_count("--runs", 3, "Runs, each on a fresh server; medians are reported.")
 @_count("--size", 60, "Characters of each message's content.")
@@ -70,13 +71,14 @@ def _path(name: str, help_text: str, **kind: Any) -> Callable[[_F], _F]:
 @_count("--connections", None, "rest, sync: connections.  [default: 16 and 1]")
 @_count("--sessions", None, "latency, idle: sessions.  [default: 200 and 10000]", least=2)
 @_count("--backlog", 20_000, "sync: messages to page through.")
-@_count("--page", 200, "sync: messages a page, at most 200.")
+@click.option("--page", type=click.IntRange(1, 200), default=200, show_default=True,
+              help="sync: messages a page.")  # fmt: skip
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1000.0, show_default=True,
               help="latency: messages a second, over all sessions.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Makes runs repeatable.")
 @_core("--server-core", "Pin the server to this core.")
 @_core("--client-core", "Pin the load client to this core.")
-@click.option("--json", "json_file", type=click.File("wb"),
+@click.option("--json", "json_file", type=click.File("wb", lazy=False),
               help="Write everything as JSON to a file, or to standard output with -.")  # fmt: skip
 def bench(
     scenario: str,
@@ -94,6 +96,8 @@ def bench(
 
     Without --url, each run starts a server of its own with its defaults, on a new database.
     """
+    # Whoever ends us must not leave a server behind.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     target: Target
     try:
         target = OwnServer(data, config) if url is None else GivenServer(url, server_pid)

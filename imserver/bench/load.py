@@ -14,6 +14,7 @@ class Load(Struct, frozen=True, kw_only=True):
     wire: type[Wire]  # how the server is spoken to
     address: tuple[str, int]
     server: int | None = None  # its process id, where it can be looked at
+    tag: str = ""  # in the users' names: on a server that keeps running, each run has its own
     core: int | None = None  # the core for the load
     duration: float  # of the measured part
     warmup: float  # before it

@@ -190,7 +190,7 @@ class Loop:
         A late tick does not move those that follow.
         """
         begin = clock()
-        count = int(seconds / interval)
+        count = round(seconds / interval)
         number = 0
         report = begin
         while number < count:

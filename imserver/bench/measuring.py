@@ -32,8 +32,8 @@ class Field:
         self.random = Random(load.seed)
 
     def user(self, number: int) -> str:
-        """The name of a user; runs with other seeds meet other users."""
-        return f"bench{self.load.seed}_{number}"
+        """The name of a user."""
+        return f"bench{self.load.tag}_{number}"
 
     def content(self) -> str:
         """A message's content, of the size asked for."""

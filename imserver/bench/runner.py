@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,7 @@ def run(
     asked = {
         name: value
         for name, value in msgspec.structs.asdict(load).items()
-        if name not in ("scenario", "wire", "address", "server")
+        if name not in ("scenario", "wire", "address", "server", "tag")
     }
     return Report(load.scenario, target.name, figures, results, asked, warnings(figures))
 
@@ -69,7 +70,9 @@ def _run_once(
 ) -> dict[str, float]:
     with target.running(server_core) as server:
         before = None if server.database is None else stored.look(server.database)
-        load = msgspec.structs.replace(load, address=server.address, server=server.pid)
+        load = msgspec.structs.replace(
+            load, address=server.address, server=server.pid, tag=secrets.token_hex(4)
+        )
         figures = measure(load, progress)
         if server.ready_seconds is not None:
             figures["ready"] = 1000 * server.ready_seconds

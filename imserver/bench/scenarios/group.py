@@ -104,5 +104,5 @@ def run(field: Field) -> dict[str, float]:
         figures
         | latencies("receive", to_receive, (0.5, 0.99))
         | latencies("last", to_last, (0.5, 0.99))
-        | {"sent": fan_out.sent, "lost": 0}
+        | {"sent": fan_out.sent}
     )
