@@ -1,0 +1,361 @@
+"""What the server should know and say, told as simply as the design tells it.
+
+No watermarks, no SQL, no caches: the oracle keeps each acknowledgement of each message and each
+stay of each member, and derives everything else by looking at all of it. It shares no code with
+the server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+LABELS = ("sent", "delivered", "read")
+
+
+@dataclass(frozen=True)
+class Post:
+    """One message."""
+
+    seq: int
+    pair: tuple[str, str] | None  # the two of a direct conversation, in either order
+    group: str | None
+    sender: str
+    receiver: str | None
+    kind: str
+    content: str
+    at: int
+    event: dict[str, str] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"msg_{self.seq}"
+
+    @property
+    def to_oneself(self) -> bool:
+        return self.receiver == self.sender
+
+    @property
+    def conversation(self) -> object:
+        return self.group if self.pair is None else frozenset(self.pair)
+
+
+@dataclass
+class Circle:
+    """A group: who is in it, in the order in which they came, and who ever was."""
+
+    id: str
+    name: str
+    description: str
+    owner: str
+    created: int
+    updated: int
+    members: dict[str, int] = field(default_factory=dict)  # when each one came
+    stays: dict[str, list[list[int | None]]] = field(default_factory=dict)  # first and last seq
+
+
+@dataclass(frozen=True)
+class Device:
+    """A session as the oracle knows it."""
+
+    name: int
+    user: str
+
+
+class Oracle:
+    """The whole truth."""
+
+    def __init__(self, most_members: int) -> None:
+        self.now = 0
+        self.posts: list[Post] = []
+        self.circles: dict[str, Circle] = {}
+        self.reached: dict[tuple[str, int], int] = {}  # by recipient and seq: 1 or 2
+        self.keys: dict[tuple[str, str], tuple[tuple[Any, ...], Post]] = {}
+        self.devices: dict[Device, list[dict[str, Any]]] = {}  # what each is pushed
+        self._most_members = most_members
+
+    # -- what is true -------------------------------------------------------------------------
+
+    @property
+    def newest(self) -> int:
+        return len(self.posts)
+
+    def post(self, seq: int) -> Post | None:
+        return self.posts[seq - 1] if 1 <= seq <= len(self.posts) else None
+
+    def sees(self, user: str, post: Post) -> bool:
+        """Whether a message is the user's to see."""
+        if post.pair is not None:
+            return user in post.pair
+        stays = self.circles[post.group].stays.get(user, [])
+        return any(a <= post.seq and (b is None or post.seq <= b) for a, b in stays)
+
+    def is_for(self, user: str, post: Post) -> bool:
+        """Whether the user is a recipient of a message."""
+        return self.sees(user, post) and (post.sender != user or post.to_oneself)
+
+    def level(self, user: str, post: Post) -> int:
+        return self.reached.get((user, post.seq), 0)
+
+    def status(self, viewer: str, post: Post) -> str:
+        """How far a message has come, as the viewer is told."""
+        if self.is_for(viewer, post):
+            return LABELS[self.level(viewer, post)]
+        if post.pair is not None:
+            return LABELS[self.level(post.receiver, post)]
+        others = [
+            user
+            for user in self.circles[post.group].members
+            if user != viewer and self.sees(user, post)
+        ]
+        return LABELS[min((self.level(user, post) for user in others), default=0)]
+
+    def show(self, viewer: str | None, post: Post) -> dict[str, Any]:
+        """A message as the viewer gets it; None: as it is pushed when it is new."""
+        shown = {"id": post.id, "sender_id": post.sender}
+        if post.receiver is not None:
+            shown["receiver_id"] = post.receiver
+        if post.group is not None:
+            shown["group_id"] = post.group
+        status = "sent" if viewer is None else self.status(viewer, post)
+        shown |= {
+            "type": post.kind,
+            "content": post.content,
+            "status": status,
+            "timestamp": post.at,
+        }
+        if post.event is not None:
+            shown["event"] = post.event
+        return shown
+
+    def backlog(self, user: str, after: int | None, own: bool) -> list[Post]:
+        """All that a sync is to bring: after a cursor, or what is not acknowledged."""
+        if after is not None:
+            return [
+                post
+                for post in self.posts
+                if post.seq > after and self.sees(user, post) and (own or self.is_for(user, post))
+            ]
+        return [
+            post
+            for post in self.posts
+            if (self.is_for(user, post) and not self.level(user, post))
+            or (own and self._is_recent_own(user, post))
+        ]
+
+    def _is_recent_own(self, user: str, post: Post) -> bool:
+        # Nobody acknowledges what they sent: it counts as done with when the user has
+        # acknowledged something behind it, and everything before that.
+        if post.sender != user or post.to_oneself or not self.sees(user, post):
+            return False
+        for other in self.posts:
+            if other.conversation == post.conversation and self.is_for(user, other):
+                if not self.level(user, other):
+                    return True
+                if other.seq > post.seq:
+                    return False
+        return True
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def connect(self, device: Device) -> None:
+        self.devices[device] = []
+
+    def disconnect(self, device: Device) -> None:
+        self.devices.pop(device, None)
+
+    def send(
+        self,
+        user: str,
+        device: Device | None,
+        *,
+        receiver: str | None = None,
+        group: str | None = None,
+        kind: str,
+        content: str,
+        key: str | None,
+    ) -> dict[str, Any] | str:
+        what = (receiver, group, kind, content)
+        if key is not None and (user, key) in self.keys:
+            first, post = self.keys[user, key]
+            if first != what:
+                return "conflict"
+            return self._sent(user, post)
+        if group is not None:
+            circle = self._open_circle(group)
+            if circle is None:
+                return "not_found"
+            if user not in circle.members:
+                return "forbidden"
+            users = set(circle.members)
+            post = self._add(None, group, user, None, kind, content)
+        else:
+            users = {user, receiver}
+            post = self._add((user, receiver), None, user, receiver, kind, content)
+        if key is not None:
+            self.keys[user, key] = (what, post)
+        self._push_post(users, post, None if post.to_oneself else device)
+        return self._sent(user, post)
+
+    def ack(
+        self, user: str, device: Device | None, *, seq: int, level: int, cumulative: bool
+    ) -> dict[str, Any] | str:
+        post = self.post(seq)
+        if post is None or not self.sees(user, post):
+            return "not_found"
+        if not self.is_for(user, post):
+            return "forbidden"
+        covered = [post]
+        if cumulative:
+            covered = [
+                other
+                for other in self.posts[:seq]
+                if other.conversation == post.conversation and self.is_for(user, other)
+            ]
+        news: dict[str, int] = {}
+        for other in covered:
+            if self.level(user, other) < level:
+                self.reached[user, other.seq] = level
+                news[other.sender] = other.seq
+        if news:
+            change = {"status": LABELS[level], "user_id": user, "timestamp": self.now}
+            if cumulative:
+                change["cumulative"] = True
+            for sender, highest in news.items():
+                if sender not in ("system", user):
+                    self._push_status({sender}, {"message_id": f"msg_{highest}"} | change, device)
+            highest = max(news.values())
+            self._push_status({user}, {"message_id": f"msg_{highest}"} | change, device)
+        return {"success": True}
+
+    def create(
+        self, user: str, group: str, *, name: str, description: str, members: list[str]
+    ) -> dict[str, Any]:
+        """A group that the server called `group`."""
+        circle = Circle(group, name, description, user, self.now, self.now)
+        self.circles[group] = circle
+        for member in dict.fromkeys([user, *members]):
+            self._admit(circle, member)
+        self._announce(circle, f'{user} created the group "{name}"', "created", user, user)
+        return {"group": self.describe(circle)}
+
+    def join(self, user: str, *, group: str) -> dict[str, Any] | str:
+        circle = self._open_circle(group)
+        if circle is None:
+            return "not_found"
+        if user in circle.members:
+            return {"success": True}
+        if len(circle.members) >= self._most_members:
+            return "too_large"
+        self._admit(circle, user)
+        circle.updated = self.now
+        self._announce(circle, f"{user} joined the group", "join", user, user)
+        return {"success": True}
+
+    def leave(self, user: str, *, group: str) -> dict[str, Any] | str:
+        circle = self.circles.get(group)
+        if circle is None or user not in circle.stays:
+            return "not_found"
+        if user not in circle.members:
+            return {"success": True}
+        self._announce(circle, f"{user} left the group", "leave", user, user)
+        circle.stays[user][-1][1] = self.newest
+        del circle.members[user]
+        circle.updated = self.now
+        if circle.owner == user and circle.members:
+            heir = circle.owner = next(iter(circle.members))
+            self._announce(circle, f"{heir} now owns the group", "transfer", heir, user)
+        return {"success": True}
+
+    # -- what is asked ------------------------------------------------------------------------
+
+    def look(self, user: str, seq: int) -> dict[str, Any] | str:
+        post = self.post(seq)
+        if post is None or not self.sees(user, post):
+            return "not_found"
+        return {"message": self.show(user, post)}
+
+    def look_group(self, user: str, group: str) -> dict[str, Any] | str:
+        circle = self._open_circle(group)
+        if circle is None or user not in circle.members:
+            return "not_found"
+        return {"group": self.describe(circle)}
+
+    def list_members(self, user: str, group: str) -> list[dict[str, Any]] | str:
+        circle = self._open_circle(group)
+        if circle is None or user not in circle.members:
+            return "not_found"
+        return [
+            {
+                "group_id": group,
+                "user_id": member,
+                "role": "owner" if member == circle.owner else "member",
+                "joined_at": _date(came),
+            }
+            for member, came in circle.members.items()
+        ]
+
+    def describe(self, circle: Circle) -> dict[str, Any]:
+        return {
+            "id": circle.id,
+            "name": circle.name,
+            "description": circle.description,
+            "owner_id": circle.owner,
+            "members": [user for user in circle.members if user != circle.owner],
+            "created_at": _date(circle.created),
+            "updated_at": _date(circle.updated),
+        }
+
+    # -- how ----------------------------------------------------------------------------------
+
+    def _open_circle(self, group: str) -> Circle | None:
+        circle = self.circles.get(group)
+        return circle if circle is not None and circle.members else None
+
+    def _admit(self, circle: Circle, user: str) -> None:
+        circle.members[user] = self.now
+        circle.stays.setdefault(user, []).append([self.newest + 1, None])
+
+    def _announce(self, circle: Circle, sentence: str, kind: str, whom: str, by: str) -> None:
+        event = {"kind": kind, "user_id": whom, "by": by}
+        post = self._add(None, circle.id, "system", None, "system", sentence, event)
+        self._push_post(set(circle.members), post, None)
+
+    def _add(
+        self,
+        pair: tuple[str, str] | None,
+        group: str | None,
+        sender: str,
+        receiver: str | None,
+        kind: str,
+        content: str,
+        event: dict[str, str] | None = None,
+    ) -> Post:
+        seq = self.newest + 1
+        post = Post(seq, pair, group, sender, receiver, kind, content, self.now, event)
+        self.posts.append(post)
+        return post
+
+    def _sent(self, user: str, post: Post) -> dict[str, Any]:
+        # The answer to a send is the sender's view, also where they are their own recipient.
+        return {"success": True, "message_id": post.id, "message": self.show(user, post)}
+
+    def _push_post(self, users: set[str], post: Post, skip: Device | None) -> None:
+        kind = "new_message" if post.group is None else "new_group_message"
+        data = self.show(None, post)
+        frame = {"type": kind, "data": data, "timestamp": post.at, "message_id": post.id}
+        self._push(users, frame, skip)
+
+    def _push_status(self, users: set[str], change: dict[str, Any], skip: Device | None) -> None:
+        frame = {"type": "message_status", "data": change, "timestamp": self.now}
+        self._push(users, frame, skip)
+
+    def _push(self, users: set[str], frame: dict[str, Any], skip: Device | None) -> None:
+        for device, pushed in self.devices.items():
+            if device.user in users and device != skip:
+                pushed.append(frame)
+
+
+def _date(at: int) -> str:
+    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
