@@ -146,8 +146,6 @@ def _edge(config: Config, engine: Engine, lane: WebSocketLane) -> Edge:
         head_timeout=config.timeouts.request_head,
         idle_timeout=config.timeouts.rest_idle,
         header_bytes=config.limits.header_bytes,
-        frame_bytes=config.limits.frame_bytes,
-        ping_after=config.timeouts.ping,
         most_connections=room_for_connections(config.limits.connections),
     )
 

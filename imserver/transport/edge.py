@@ -2,7 +2,9 @@
 
 `GET /ws` goes to the WebSocket lane; everything else to hypercorn's `TCPServer` running the REST
 application. What was read to decide is given back in front of the stream. (Peeking would spin on
-a half-sent line.)
+a half-sent line.) A request for `/ws` that comes later, on a kept-alive connection, as reverse
+proxies send it, is taken back from hypercorn and goes to the same lane: hypercorn's own WebSockets
+bound neither a message that never ends nor what compression unfolds to.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
@@ -25,7 +28,13 @@ from imserver.domain.frames import error_body
 from imserver.transport import ws
 
 if TYPE_CHECKING:
-    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+    from hypercorn.typing import (
+        ASGIReceiveCallable,
+        ASGISendCallable,
+        ASGISendEvent,
+        Scope,
+        WebsocketScope,
+    )
     from quart_trio import QuartTrio
 
 logger = logging.getLogger(__name__)
@@ -83,6 +92,13 @@ class _GivenBack:
         self.socket = stream.socket
         self.answered: trio.Event | None = None  # set when the request at work is, if there is one
         self.unread = False  # it was closed while a client may still have been sending
+        self.upgrade = b""  # the head of the request for a WebSocket with which it was taken back
+        self.said = False  # something was sent since the last request was answered
+
+    def take_back(self, upgrade: bytes) -> None:
+        """End hypercorn's part in the connection, which stays open."""
+        self.upgrade = upgrade
+        self._connection.cancel()
 
     async def send_all(self, data: bytes) -> None:
         """Send, as long as the client takes some of it.
@@ -92,6 +108,9 @@ class _GivenBack:
         Raises:
             BrokenResourceError: it does not.
         """
+        if self.upgrade:
+            return
+        self.said = True
         for start in range(0, len(data), _REST_CHUNK):
             with trio.move_on_after(_REST_STALL) as patience:
                 await self._stream.send_all(memoryview(data)[start : start + _REST_CHUNK])
@@ -120,6 +139,8 @@ class _GivenBack:
     # a close that stops half way would leave the client waiting. Neither of these waits.
 
     async def send_eof(self) -> None:
+        if self.upgrade:
+            return
         with trio.CancelScope(shield=True):
             await self._stream.send_eof()
 
@@ -128,14 +149,13 @@ class _GivenBack:
         if self.answered is not None:
             self.unread = True
             self._connection.cancel()
-        if self.unread:
+        if self.unread or self.upgrade:
             return
         with trio.CancelScope(shield=True):
             await self._stream.aclose()
 
     def _let_go(self) -> None:
-        # hypercorn ends by itself, but for the task that pings a WebSocket: that one would stay
-        # until its next ping.
+        # hypercorn ends by itself, unless something in it waits for what will never come.
         self._connection.deadline = trio.current_time() + _REST_LINGER
 
 
@@ -157,16 +177,28 @@ class _Application:
             with trio.move_on_after(_REST_STALL, shield=True):
                 await send(message)
 
-        if scope["type"] != "http":
-            await self._app(scope, receive, send_whole)
-            return
         stream: _GivenBack = scope["state"]["stream"]
+        if scope["type"] == "websocket" and scope["path"] == "/ws" and scope["http_version"] < "2":
+            if not stream.said:  # else hypercorn has refused it for what came with it
+                stream.take_back(_head_of(scope))
+                await trio.sleep_forever()  # hypercorn's tasks end here
+            return
         answered = stream.answered = trio.Event()
         try:
             await self._app(scope, receive, send_whole)
         finally:
             stream.answered = None
+            stream.said = False
             answered.set()
+
+
+def _head_of(scope: WebsocketScope) -> bytes:
+    query = scope["query_string"]
+    lines = [
+        b"GET /ws%b%b HTTP/%b" % (b"?" if query else b"", query, scope["http_version"].encode())
+    ]
+    lines += [b"%b: %b" % header for header in scope["headers"]]
+    return b"\r\n".join([*lines, b"", b""])
 
 
 async def _close_when_cancelled(stream: _GivenBack) -> None:
@@ -174,7 +206,7 @@ async def _close_when_cancelled(stream: _GivenBack) -> None:
     try:
         await trio.sleep_forever()
     finally:
-        if not stream.unread:
+        if not (stream.unread or stream.upgrade):
             stream.socket.close()
 
 
@@ -197,8 +229,6 @@ class Edge:
         head_timeout: float,
         idle_timeout: float,
         header_bytes: int,
-        frame_bytes: int,
-        ping_after: float,
         most_connections: int,
     ) -> None:
         self._lane = lane
@@ -216,8 +246,6 @@ class Edge:
         self._http.keep_alive_timeout = idle_timeout
         self._http.read_timeout = math.ceil(idle_timeout)
         self._http.h11_max_incomplete_size = header_bytes
-        self._http.websocket_max_message_size = frame_bytes
-        self._http.websocket_ping_interval = ping_after
 
     async def accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
         """Accept until cancelled. The caller closes the listener."""
@@ -256,12 +284,14 @@ class Edge:
             head = await self._greet(sock)
             if not head:
                 return
-            if _asks_for_websocket(head):
+            if not _asks_for_websocket(head):
+                head = await self._serve_rest(sock, head)
+            if head:
                 await self._lane.serve(sock, head)
-            else:
-                await self._serve_rest(sock, head)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("a connection broke", exc_info=True)
+        except* h11.ProtocolError:  # raised where hypercorn refuses a request for the second time
+            logger.debug("a client broke HTTP", exc_info=True)
         except* Exception:
             logger.exception("a connection failed")
         finally:
@@ -288,7 +318,8 @@ class Edge:
             head += data
         return head
 
-    async def _serve_rest(self, sock: socket.socket, head: bytes) -> None:
+    async def _serve_rest(self, sock: socket.socket, head: bytes) -> bytes:
+        """Serve calls until the connection ends, or asks for a WebSocket: returns that head."""
         transport = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         async with trio.open_nursery() as nursery:
             stream = _GivenBack(transport, head, nursery.cancel_scope)
@@ -303,6 +334,7 @@ class Edge:
             nursery.cancel_scope.cancel()
         if stream.unread:
             await _take_the_rest(sock)
+        return stream.upgrade
 
 
 def _asks_for_websocket(head: bytes) -> bool:

@@ -1,8 +1,4 @@
-"""REST: the quart-trio application, its routes derived from the operations table.
-
-It also carries the sessions of WebSockets that reach it (a later upgrade on a kept-alive
-connection, or HTTP/2): the same dialogue over a slower pipe.
-"""
+"""REST: the quart-trio application, its routes derived from the operations table."""
 
 from __future__ import annotations
 
@@ -11,17 +7,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
-import trio
-from quart import Response, request, websocket
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from imserver.domain import frames
-from imserver.domain.errors import CLOSE_REASONS, ApiError, CloseCode, Code
+from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import check_user_id
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
 from imserver.service.operations import OPERATIONS
-from imserver.transport.dispatch import Dispatcher
 from imserver.transport.openapi import describe
 
 if TYPE_CHECKING:
@@ -63,15 +57,11 @@ def build_app(engine: Engine, *, version: str, body_bytes: int) -> QuartTrio:
 
     app.add_url_rule("/openapi.json", "openapi", openapi)
 
-    async def ws() -> None:
-        await _carry_session(engine)
-
     async def not_ws() -> Response:
         response = _refusal(ApiError(Code.UPGRADE_REQUIRED))
         response.headers["Upgrade"] = "websocket"
         return response
 
-    app.add_websocket("/ws", "ws", ws)
     app.add_url_rule("/ws", "not_ws", not_ws)
     return app
 
@@ -188,68 +178,3 @@ def _with_key(call: Any, key: str) -> Any:
             Code.INVALID_REQUEST, f"client_msg_id and {IDEMPOTENCY_HEADER} are not the same"
         )
     return msgspec.structs.replace(call, client_msg_id=key)
-
-
-class _PipeLink:
-    """Carries payloads over the framework's WebSocket: the `Link` of its session."""
-
-    framed = False
-
-    def __init__(self, engine: Engine, nursery: trio.Nursery) -> None:
-        self._hub = engine.hub
-        self._nursery = nursery
-        self.session = self._hub.open(self)
-        # The framework's object is bound to this task's context; others need it itself.
-        self._pipe = websocket._get_current_object()  # type: ignore[attr-defined]
-
-    def send_now(self, data: bytes) -> int:
-        """See `Link`: this pipe always waits."""
-        return 0
-
-    async def send(self, data: bytes) -> None:
-        """See `Link`."""
-        await self._pipe.send(data.decode())
-
-    def ping(self) -> None:
-        """See `Link`: hypercorn pings by itself and keeps the answers to itself.
-
-        So silence tells nothing here: TCP finds out who takes no pings any more.
-        """
-        self.session.heard = self._hub.tick
-
-    def expire(self) -> None:
-        """See `Link`."""
-        self._nursery.cancel_scope.deadline = trio.current_time() + 5
-
-    def close(self, code: CloseCode) -> None:
-        """See `Link`."""
-
-        async def say_goodbye() -> None:
-            await self._pipe.close(code, CLOSE_REASONS[code])
-
-        self._nursery.start_soon(say_goodbye)
-
-    def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
-        """See `Link`."""
-        self._nursery.start_soon(task)
-
-
-async def _carry_session(engine: Engine) -> None:
-    await websocket.accept()
-    async with trio.open_nursery() as nursery:
-        session = _PipeLink(engine, nursery).session
-        dispatcher = Dispatcher(engine, session)
-        try:
-            while True:
-                text = await websocket.receive()
-                if isinstance(text, bytes):
-                    session.outbox.finish(CloseCode.UNSUPPORTED_DATA)
-                    continue
-                session.heard = engine.hub.tick
-                pause = dispatcher.receive(text.encode())
-                engine.hub.flush()
-                if pause is not None:
-                    await pause
-        finally:
-            engine.hub.close(session)
-            nursery.cancel_scope.cancel()

@@ -137,14 +137,20 @@ class Raw:
             length = int.from_bytes(await self._exactly(8), "big")
         return Frame(first & 0x0F, await self._exactly(length))
 
+    async def text(self) -> dict[str, Any]:
+        """The next frame that is no ping, decoded."""
+        while (frame := await self.frame()).opcode == PING:
+            pass
+        return frame.json
+
     async def frames(self, count: int) -> list[dict[str, Any]]:
         """So many text frames, decoded."""
-        return [(await self.frame()).json for _ in range(count)]
+        return [await self.text() for _ in range(count)]
 
     async def ask(self, kind: str, data: Any = None, **envelope: Any) -> dict[str, Any]:
         """Send one request; the next frame is taken for its answer."""
         await self.send(request(kind, data, **envelope))
-        return (await self.frame()).json
+        return await self.text()
 
     async def goodbye(self) -> int:
         """The server's close frame is next, and the end of the connection follows; its code."""
