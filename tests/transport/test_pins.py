@@ -1,0 +1,86 @@
+"""What is used of the libraries beyond what they advertise: fails clearly when that changes.
+
+pyproject.toml pins hypercorn's minor version for this; whoever raises it starts here.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from websockets.frames import Opcode
+from websockets.protocol import Protocol, Side, State
+from websockets.server import ServerProtocol
+
+
+def parameters(function: object) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def test_hypercorns_server_takes_an_accepted_stream() -> None:
+    assert parameters(TCPServer.__init__) == ["app", "config", "context", "state", "stream"]
+    assert parameters(TCPServer.run) == []
+    assert inspect.iscoroutinefunction(TCPServer.run)
+
+
+def test_hypercorn_asks_no_more_of_a_stream_than_ours_has() -> None:
+    from imserver.transport.edge import _GivenBack
+
+    source = inspect.getsource(TCPServer)
+    used = {name for name in dir(_GivenBack) if f"self.stream.{name}(" in source}
+    assert used == {"receive_some", "send_all", "send_eof", "aclose"}
+    rest = source
+    for name in (*used, "do_handshake", "selected_alpn_protocol", "transport_stream", "socket"):
+        rest = rest.replace(f"self.stream.{name}", "")
+    assert rest.count("self.stream") == 1, "a stream is asked for something new"  # its assignment
+    # A stream without TLS is told by the lack of this.
+    assert not hasattr(_GivenBack, "do_handshake")
+
+
+def test_hypercorns_context_and_application_wrapper() -> None:
+    assert parameters(WorkerContext.__init__) == ["max_requests"]
+    assert inspect.iscoroutinefunction(WorkerContext(None).terminated.set)
+    assert parameters(ASGIWrapper.__init__) == ["app"]
+    assert parameters(ASGIWrapper.__call__) == [
+        "scope",
+        "receive",
+        "send",
+        "sync_spawn",
+        "call_soon",
+    ]
+
+
+def test_what_is_put_into_the_connections_state_reaches_the_application() -> None:
+    # That is how the application finds the stream that carries its request.
+    here = object()
+    assert ConnectionState({"stream": here}).copy()["stream"] is here
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "accesslog",
+        "errorlog",
+        "include_server_header",
+        "keep_alive_timeout",
+        "read_timeout",
+        "h11_max_incomplete_size",
+    ],
+)
+def test_hypercorn_knows_the_settings_that_we_make(setting: str) -> None:
+    assert hasattr(Config(), setting)
+
+
+def test_the_codec_has_what_the_lane_reads_and_sets() -> None:
+    protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=1000)
+    assert protocol.writes == []  # looked at before anything is said for the codec
+    assert protocol.current_size is None  # not None: a fragmented message is under way
+    protocol.receive_data(b"\x01\x81\0\0\0\0x")
+    assert [frame.opcode for frame in protocol.events_received()] == [Opcode.TEXT]
+    assert protocol.current_size == 1
+    assert ServerProtocol().handshake_exc is None
