@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.contract.api import acting, code_of
 from tests.support import Refused, login, rest, running_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SEND = {"receiver_id": "bob", "content": "hello"}
 
@@ -246,6 +249,21 @@ async def test_a_refused_send_does_not_use_up_its_key(transport: str) -> None:
             await bob.send_message(**request)
         await bob.join_group(group_id)
         assert (await bob.send_message(**request))["success"] is True
+
+
+async def test_a_repeat_after_a_restart_is_the_first(transport: str, tmp_path: Path) -> None:
+    answers = []
+    for _ in range(2):
+        async with (
+            running_server(data=str(tmp_path)) as server,
+            acting(server, transport, "alice") as alice,
+            login(server, "bob") as bob,
+        ):
+            answers.append(await alice.send_message(**SEND, client_msg_id="k1"))
+            if len(answers) == 1:
+                await bob.push()
+            await bob.no_push()
+    assert answers[0] == answers[1]
 
 
 async def test_a_repeat_among_sends_under_way_is_stored_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -13,6 +12,7 @@ from trio_websocket import ConnectionClosed
 from imserver.config import Limits, Timeouts
 from tests.support import connect, login, rest, running_server
 from tests.support.clients import PATIENCE
+from tests.transport.raw import CLOSE, CONT, PING, TEXT, frame, raw_websocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,6 +38,13 @@ def padded(size: int) -> str:
     """A heartbeat of `size` bytes."""
     frame = '{"type":"heartbeat","x":""}'
     return frame.replace('""', '"' + "x" * (size - len(frame)) + '"')
+
+
+def test_the_defaults_are_the_designs() -> None:
+    limits, timeouts = Limits(), Timeouts()
+    assert (limits.body_bytes, limits.frame_bytes, limits.outbox_bytes) == (MIB, MIB, MIB)
+    assert (limits.content_bytes, limits.page_bytes) == (MIB // 16, MIB // 2)
+    assert (timeouts.login, timeouts.ping, timeouts.silence) == (10, 30, 90)
 
 
 async def test_a_frame_has_1_mib_at_most() -> None:
@@ -98,6 +105,21 @@ async def test_a_binary_frame_closes_with_1003() -> None:
         assert await close_code(alice) == 1003
 
 
+async def test_what_breaks_the_protocol_closes_with_the_code_of_the_rfc() -> None:
+    for broken, code in (
+        (frame(b"{}", masked=False), 1002),
+        (frame(b"{}", rsv=4), 1002),
+        (frame(b"{}", opcode=3), 1002),
+        (frame(b"", opcode=CONT), 1002),
+        (frame(b'{"type":"\xff"}'), 1007),
+        (frame(b'{"type":"\xed\xa0\x80"}'), 1007),
+        (frame(b"{}", declared=2 * MIB), 1009),
+    ):
+        async with running_server() as server, raw_websocket(server, "alice") as raw:
+            await raw.send(broken)
+            assert await raw.goodbye() == code
+
+
 async def test_requests_before_a_fatal_frame_are_answered() -> None:
     async with running_server() as server, login(server, "alice") as alice:
         for _ in range(3):
@@ -124,36 +146,11 @@ async def test_who_is_silent_and_answers_no_ping_is_dropped() -> None:
     async with (
         running_server(timeouts=timeouts) as server,
         login(server, "alice") as alice,  # answers pings, and says nothing
-        deaf(server) as stream,
+        raw_websocket(server, "bob") as deaf,
     ):
-        said = b""
-        with trio.fail_after(PATIENCE):
-            async for data in stream:
-                said += data
-        assert b"\x89\x00" in said  # a ping ...
-        assert said.endswith(close_frame(4002, "no sign of life"))  # ... and a close
+        assert (await deaf.frame()).opcode == PING
+        assert await deaf.goodbye() == 4002
         await alice.no_push()
-
-
-@asynccontextmanager
-async def deaf(server: imserver.Server) -> AsyncIterator[trio.SocketStream]:
-    """A WebSocket logged in as Bob that answers nothing: the stream behind its handshake."""
-    async with await trio.open_tcp_stream(*server.address) as stream:
-        await stream.send_all(
-            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
-            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        # A text frame as clients send them, masked with zeros (RFC 6455 section 5.3).
-        text = b'{"type":"login","data":{"user_id":"bob"}}'
-        await stream.send_all(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)
-        yield stream
-
-
-def close_frame(code: int, reason: str) -> bytes:
-    """A close as servers send it (RFC 6455 section 5.5.1)."""
-    payload = code.to_bytes(2, "big") + reason.encode()
-    return bytes([0x88, len(payload)]) + payload
 
 
 async def test_shutting_down_closes_with_1001() -> None:
@@ -174,36 +171,28 @@ async def serve_until(stop: trio.Event, task_status: trio.TaskStatus[imserver.Se
 
 async def test_a_session_that_does_not_read_is_closed_and_can_sync_everything() -> None:
     limits = Limits(outbox_bytes=64 * 1024)
-    content = "x" * 32 * 1024
-    sent = 400  # more than the outbox and the kernel's buffers of both sides together
+    message = {"receiver_id": "bob", "content": "x" * 32 * 1024}
+    sent = 100  # more than the outbox and the kernel's buffers of both sides together
     async with (
         running_server(limits=limits) as server,
         rest(server, "bob") as bob,
         login(server, "alice") as alice,
-        deaf(server) as slow,
+        raw_websocket(server, "bob", receive_buffer=4096) as slow,
     ):
-        while not await login_seen(server):
-            await trio.lowlevel.checkpoint()
         for _ in range(sent):
-            await alice.call("send_message", {"receiver_id": "bob", "content": content})
-        said = b""
-        with trio.fail_after(PATIENCE):
-            async for data in slow:
-                said += data
-        assert said.count(b"new_message") < sent
-        assert said.endswith(close_frame(4008, "too slow, reconnect and sync"))
-        cursor, missed, more = "msg_0", 0, True
+            await alice.call("send_message", message)
+        got = 0
+        while (last := await slow.frame()).opcode == TEXT:
+            got += 1
+        assert 0 < got < sent
+        assert last.opcode == CLOSE
+        assert int.from_bytes(last.payload[:2], "big") == 4008
+        cursor, missed, more = f"msg_{got}", 0, True
         while more:
             page = await bob.get("/api/v1/messages/offline", last_message_id=cursor)
             missed += len(page["messages"])
             cursor, more = page["messages"][-1]["id"], page["has_more"]
-        assert missed == sent
-
-
-async def login_seen(server: imserver.Server) -> bool:
-    """Whether both Alice and Bob are online by now."""
-    async with rest(server, None) as nobody:
-        return (await nobody.get("/api/v1/stats"))["online_users"] == 2
+        assert got + missed == sent
 
 
 async def test_no_more_connections_than_allowed() -> None:
