@@ -89,11 +89,15 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return str(Path(self.data) / self.database)
 
     def check(self) -> None:
-        """Refuse settings that do not go together.
+        """Refuse settings that cannot be, or do not go together.
 
         Raises:
             ConfigError: naming the key.
         """
+        try:  # a program may have made them of anything
+            msgspec.convert(msgspec.to_builtins(self), Config)
+        except msgspec.ValidationError as error:
+            raise ConfigError(_sentence(error)) from None
         if not self.allow_open_network and not is_loopback(self.host):
             raise ConfigError(
                 f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
@@ -124,7 +128,7 @@ def load_config(
     """The settings of this run: flags over environment over file over defaults.
 
     `file` must exist; without it, `config.toml` in the working folder is read if it is there.
-    Flags and variables with the value None, or empty, do not count.
+    Flags with the value None and empty variables do not count.
 
     Raises:
         ConfigError: an unknown key, a wrong type or an impossible value; names the key.
@@ -149,7 +153,7 @@ def load_config(
 def _read_file(file: Path | None) -> dict[str, Any]:
     path = Path(DEFAULT_FILE) if file is None else file
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         if file is None:
             return {}
