@@ -58,12 +58,14 @@ class Transaction:
         self._directs: dict[tuple[int, int], int] = {}
         self._rosters: dict[str, Roster] = {}
         self._remembered_members = 0
-        self._next_seq = reading.newest_seq(db) + 1
+        self._next_seq = 0  # the place that the next message will take; 0: the database knows
         self.now_ms = 0
 
     def begin(self) -> None:
         """Start: until `commit` or `rollback`, everything happens at one time `now_ms`."""
         self.db.execute(queries.BEGIN)
+        if not self._next_seq:
+            self._next_seq = reading.newest_seq(self.db) + 1
         self.now_ms = self._clock()
 
     def commit(self) -> None:
@@ -72,9 +74,9 @@ class Transaction:
 
     def rollback(self) -> None:
         """Undo everything since `begin`, and forget what may not be true any more."""
+        self.forget()
         if not self.db.get_autocommit():
             self.db.execute(queries.ROLLBACK)
-        self.forget()
 
     def forget(self) -> None:
         """Drop everything remembered; the database says it again when asked."""
@@ -82,7 +84,7 @@ class Transaction:
         self._directs.clear()
         self._rosters.clear()
         self._remembered_members = 0
-        self._next_seq = reading.newest_seq(self.db) + 1
+        self._next_seq = 0
 
     # -- users and conversations --------------------------------------------------------------
 

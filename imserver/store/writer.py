@@ -165,4 +165,4 @@ class Writer:
         try:
             self._tx.rollback()
         except STORAGE_FAILURES:
-            logger.exception("the store could not be read after a rollback")
+            logger.exception("a transaction could not be rolled back")
