@@ -1,0 +1,130 @@
+"""No statement looks at more than it needs: SQLite is asked how it would run each of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import pytest
+
+from imserver.service.engine import Caller
+from imserver.store import queries
+from imserver.store.database import open_database
+from tests.service.engines import Engines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STATEMENTS = {
+    name: sql
+    for name, sql in vars(queries).items()
+    if name.isupper()
+    and not name.startswith("_")
+    and isinstance(sql, str)
+    and re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", sql)
+}
+
+# Steps that look worse than they are, each with the reason. What stands here is checked to exist.
+EXCUSED = {
+    ("NEWEST_SEQ", "SCAN CONSTANT ROW"): "no table at all",
+    ("NEWEST_SEQ", "SEARCH message"): "max(seq) is the last row of the table, found at once",
+    **{
+        ("ADD_USER", step): "see the next test: skipped unless a foreign key is broken already"
+        for step in ("SCAN selective_ack", "SCAN member", "SCAN conversation")
+    },
+    ("ADD_CONVERSATION", "SCAN membership"): "the same",
+}
+# A step that narrows a table down by equality on the leading column of a key.
+_GOOD = re.compile(
+    r"SEARCH \w+ (EXISTS )?USING (PRIMARY KEY|INTEGER PRIMARY KEY|(COVERING )?INDEX \w+)"
+    r" \(\w+=\?"
+)
+# Keys that only the server's own bookkeeping is under: a handful of rows.
+_SMALL = re.compile(r"SEARCH meta USING PRIMARY KEY ")
+_NO_TABLE = re.compile(
+    r"(CORRELATED )?(SCALAR|LIST) SUBQUERY \d+$|USE TEMP B-TREE FOR (GROUP|ORDER) BY$"
+)
+
+
+def _plan(db: apsw.Connection, sql: str) -> list[str]:
+    bare = re.sub(r"'[^']*'", "", sql)
+    names = re.findall(r":(\w+)", bare)
+    numbers = [int(number) for number in re.findall(r"\?(\d+)", bare)]
+    count = max(numbers) if numbers else bare.count("?")
+    args: Any = dict.fromkeys(names) if names else (None,) * count
+    return [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", args).fetchall()]
+
+
+@pytest.fixture(scope="module")
+def db() -> Iterator[apsw.Connection]:
+    with open_database(":memory:") as database:
+        yield database.writer
+
+
+def test_there_are_statements() -> None:
+    assert len(STATEMENTS) > 30
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_searches_by_key(name: str, db: apsw.Connection) -> None:
+    for step in _plan(db, STATEMENTS[name]):
+        if (name, step) in EXCUSED:
+            continue
+        assert _GOOD.match(step) or _SMALL.match(step) or _NO_TABLE.match(step), step
+
+
+def test_every_excuse_is_needed(db: apsw.Connection) -> None:
+    for name, step in EXCUSED:
+        assert step in _plan(db, STATEMENTS[name])
+
+
+def test_a_page_is_read_by_conversation_and_place(db: apsw.Connection) -> None:
+    """Not by place alone: that would read everybody's messages; nor by conversation alone."""
+    for name in ("HEADS_AFTER", "HEADS_UNACKED", "RUN_AFTER", "RUN_UNACKED", "FIRST_HOLE",
+                 "NEWLY_COVERED"):  # fmt: skip
+        of_messages = [step for step in _plan(db, STATEMENTS[name]) if step.startswith("SEARCH m ")]
+        assert of_messages
+        for step in of_messages:
+            assert "message_by_conversation (cid=? AND rowid>?" in step
+
+
+def test_nothing_is_scanned_when_it_runs(tmp_path: Path) -> None:
+    """The same from the other side: SQLite counts the rows that it stepped over without a key."""
+    engines = Engines(tmp_path)
+    ann, bob = Caller("ann"), Caller("bob")
+    scanned: dict[str, int] = {}
+
+    def note(event: dict[str, Any]) -> None:
+        steps = event["stmt_status"]["SQLITE_STMTSTATUS_FULLSCAN_STEP"]
+        if steps:
+            scanned[event["sql"]] = steps
+
+    async def use_everything() -> None:
+        write, ask = engines.write, engines.ask
+        for name in range(50):
+            await write("send_message", ann, {"receiver_id": f"user{name}", "content": "hi"})
+        group = (await write("create_group", ann, {"name": "g", "members": ["bob", "cy"]}))["group"]
+        for caller in (ann, bob, ann):
+            request = {"group_id": group["id"], "content": "hi", "client_msg_id": caller.user_id}
+            await write("send_message", caller, request)
+        await write("ack", bob, {"message_id": "msg_52", "status": "read"})
+        await write("ack", bob, {"message_id": "msg_51", "status": "read"})
+        await write("ack", ann, {"message_id": "msg_53", "status": "read", "cumulative": True})
+        await write("leave_group", ann, {"group_id": group["id"]})
+        await write("join_group", ann, {"group_id": group["id"]})
+        for caller in (ann, bob):
+            for cursor in ({}, {"last_message_id": "msg_51"}):
+                await ask("sync_offline", caller, {"include_own": True} | cursor)
+            await ask("get_message", caller, {"message_id": "msg_53"})
+            await ask("get_members", caller, {"group_id": group["id"]})
+
+    for connection in engines.database._connections:
+        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, note)
+    engines.run(use_everything)
+    assert scanned == {}
+    scan = "SELECT count(*) FROM message WHERE content = 'hi'"
+    engines.database.writer.execute(scan).fetchall()
+    assert scan in scanned, "the count of steps does not count"
+    engines.stop()
