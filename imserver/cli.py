@@ -6,8 +6,9 @@ import gc
 import logging
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import trio
@@ -17,12 +18,41 @@ from imserver.config import CONFIG_VARIABLE, load_config
 from imserver.log import set_up_logging
 from imserver.server import raise_file_limit
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 logger = logging.getLogger("imserver")
 
 _GC_THRESHOLD = 50_000  # new containers before the collector looks at the young ones
 
 
+_ELSEWHERE = {  # commands by the module and name of what they are
+    "backup": ("imserver.maintenance", "backup"),
+    "check": ("imserver.maintenance", "check"),
+    "export": ("imserver.maintenance", "export"),
+    "import": ("imserver.maintenance", "import_"),
+    "restore": ("imserver.maintenance", "restore"),
+}
+
+
+class Commands(click.Group):
+    """Loads a command's module only when it is asked for: a server starts without them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in order."""
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, or None."""
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, name = _ELSEWHERE[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
 @click.group(
+    cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -69,7 +99,7 @@ def main(
 
 
 def serve(config: Config) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C; a second one does not wait for clients any more."""
     # What was imported stays: the collector need not look at it again. Connections do make
     # cycles, but few; the default thresholds look for them after every few hundred messages.
     gc.collect()
@@ -87,15 +117,31 @@ def serve(config: Config) -> None:
 
 
 async def _serve(config: Config) -> None:
+    failure: Exception | None = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_server(config) as server:
-            print(
-                f"imserver {__version__} ready on {server.url} (database {server.database})",
-                flush=True,
-            )
-            async for number in signals:
-                logger.info("%s: shutting down", signal.Signals(number).name)
-                break
+        async with trio.open_nursery() as nursery:
+            try:
+                async with open_server(config) as server:
+                    print(
+                        f"imserver {__version__} ready on {server.url} "
+                        f"(database {server.database})",
+                        flush=True,
+                    )
+                    number = await anext(signals)
+                    logger.info("%s: shutting down", signal.Signals(number).name)
+                    nursery.start_soon(_hurry, signals, nursery.cancel_scope)
+            except (ConfigError, StoreError, OSError) as error:
+                failure = error  # not in a group: it could not start
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _hurry(signals: AsyncIterator[int], stop: trio.CancelScope) -> None:
+    # Asked again, it waits for no client any more; the store is closed in order all the same.
+    async for number in signals:
+        logger.info("%s again: cutting everyone off", signal.Signals(number).name)
+        stop.cancel()
 
 
 def fail(sentence: str) -> NoReturn:

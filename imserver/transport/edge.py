@@ -56,9 +56,12 @@ def listen(host: str, port: int) -> list[socket.socket]:
     Raises:
         OSError: an address cannot be had.
     """
-    found = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-    )
+    try:
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+        )
+    except UnicodeError:  # too long, or an empty part
+        raise OSError(f"{host} is no host's name") from None
     sockets: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):
