@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from tests.properties.oracle import LABELS, Device, Oracle, Post
 from tests.service.engines import Engines, MemoryLink, answered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from imserver.live.hub import Session
 
@@ -52,6 +53,8 @@ rarely = st.sampled_from([False, False, False, True])
 numbers = st.integers(0, 1000)  # picks something out of what there is
 keys = st.sampled_from([None, None, None, "k1", "k2", "k3"])
 kinds = st.sampled_from(["text", "text", "text", "image", None])
+# How far back in a conversation, up to what level, and whether cumulative.
+few_acks = st.lists(st.tuples(st.integers(0, 7), levels, rarely), min_size=1, max_size=5)
 CONTENTS = {  # by what a failing example prints
     "short": "hi",
     "chinese": "你好",
@@ -210,10 +213,10 @@ class EngineMachine(RuleBasedStateMachine):
         self._ack(user, pick % (self.oracle.newest + 2), level, cumulative, via)
 
     @precondition(lambda self: self.oracle.posts)
-    @rule(user=users, pick=numbers, via=numbers, held=st.booleans(),
-          acks=st.lists(st.tuples(st.integers(0, 7), levels, rarely), min_size=1, max_size=5))  # fmt: skip
-    def ack(self, user: str, pick: int, via: int, held: bool,
-            acks: list[tuple[int, int, bool]]) -> None:  # fmt: skip
+    @rule(user=users, pick=numbers, via=numbers, held=st.booleans(), acks=few_acks)
+    def ack(
+        self, user: str, pick: int, via: int, held: bool, acks: list[tuple[int, int, bool]]
+    ) -> None:
         """Acknowledge some of the last messages of a conversation, in any order."""
         received = [post for post in self.oracle.posts if self.oracle.is_for(user, post)]
         if not received:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from imserver.domain.errors import ApiError
-from imserver.service.engine import Caller
 from imserver.store import reading
 from imserver.store.transaction import Transaction
 from tests.properties.oracle import LABELS, Oracle
@@ -40,17 +38,6 @@ moves = st.tuples(st.sampled_from(["join", "leave"]), users)
 steps = st.one_of(posts, posts, acks, acks, acks, moves)
 
 
-def perform(engines: Engines, tx: Transaction, name: str, user: str, request: Any) -> Any:
-    """One command in one transaction: what it stored, or the code of its refusal."""
-    tx.begin()
-    try:
-        return engines.command(name, Caller(user), request).apply(tx)
-    except ApiError as refusal:
-        return refusal.code
-    finally:
-        tx.commit()
-
-
 @given(st.lists(steps, min_size=20, max_size=60))
 @example([("post", "ann", "group"), ("leave", "bob"), ("post", "ann", "group"), ("join", "bob"),
           ("ack", "cy", 1, 1, True)])  # fmt: skip
@@ -66,7 +53,7 @@ def test_what_is_kept_of_acks_says_the_same_as_each_of_them(plan: list[Any]) -> 
     oracle = Oracle(100)
     db = engines.database.writer
     tx = Transaction(db, lambda: 0)
-    created = perform(engines, tx, "create_group", "ann", {"name": "g", "members": ["bob", "cy"]})
+    created = engines.apply(tx, "create_group", "ann", {"name": "g", "members": ["bob", "cy"]})
     group = created.group.id
     oracle.create("ann", group, name="g", description="", members=["bob", "cy"])
     try:
@@ -84,7 +71,7 @@ def _take(engines: Engines, tx: Transaction, oracle: Oracle, group: str, step: A
             receiver = user if where == "solo" else "bob" if user == "ann" else "ann"
             target = {"group_id": group} if where == "group" else {"receiver_id": receiver}
             request = target | {"content": "hi"}
-            stored = perform(engines, tx, "send_message", user, request)
+            stored = engines.apply(tx, "send_message", user, request)
             told = oracle.send(
                 user,
                 None,
@@ -105,12 +92,12 @@ def _take(engines: Engines, tx: Transaction, oracle: Oracle, group: str, step: A
                 "status": LABELS[level],
                 "cumulative": cumulative,
             }
-            perform(engines, tx, "ack", user, request)
+            engines.apply(tx, "ack", user, request)
             oracle.ack(user, None, seq=seq, level=level, cumulative=cumulative)
         case ("join" | "leave" as what, user):
             if what == "leave" and list(oracle.circles[group].members) == [user]:
                 return  # the last one would close the group
-            perform(engines, tx, f"{what}_group", user, {"group_id": group})
+            engines.apply(tx, f"{what}_group", user, {"group_id": group})
             getattr(oracle, what)(user, group=group)
 
 

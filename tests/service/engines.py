@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imserver.live.hub import Session
+    from imserver.store.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -229,6 +230,16 @@ class Engines:
         operation = BY_NAME[name]
         assert isinstance(operation, Write)
         return operation.handle(self.engine, caller, msgspec.convert(request, operation.request))
+
+    def apply(self, tx: Transaction, name: str, user: str, request: dict[str, Any]) -> Any:
+        """One command in a transaction of its own, past the writer: what it stored, or the code."""
+        tx.begin()
+        try:
+            return self.command(name, Caller(user), request).apply(tx)
+        except ApiError as refusal:
+            return refusal.code
+        finally:
+            tx.commit()
 
     async def burst(self, commands: Sequence[Any]) -> list[bytes | ApiError]:
         """Submit commands at one moment; their answers, in that order, when all are there."""

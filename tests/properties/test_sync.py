@@ -1,0 +1,130 @@
+"""Sync alone: pages merged out of many conversations, against the oracle's plain list."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imserver.store import reading
+from imserver.store.transaction import Transaction
+from tests.properties.oracle import LABELS, Oracle, Post
+from tests.service.engines import Engines
+
+if TYPE_CHECKING:
+    import apsw
+
+EXAMPLES = int(os.environ.get("IMSERVER_TEST_EXAMPLES", "60"))
+USERS = ["ann", "bob", "cy"]
+GROUPS = 4
+users = st.sampled_from(USERS)
+groups = st.integers(0, GROUPS - 1)
+sizes = st.sampled_from([1, 1, 1, 400, 2000])
+steps = st.one_of(
+    st.tuples(st.just("post"), users, groups, sizes),
+    st.tuples(st.just("post"), users, groups, sizes),
+    st.tuples(st.just("tell"), users, users, sizes),
+    st.tuples(st.just("ack"), users, st.integers(0, 20), st.booleans()),
+    st.tuples(st.sampled_from(["join", "leave"]), users, groups),
+)
+
+
+@given(
+    plan=st.lists(steps, min_size=20, max_size=60),
+    limit=st.sampled_from([1, 2, 5, 50]),
+    max_bytes=st.sampled_from([1, 1200, 4000, 512 * 1024]),
+)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_pages_are_what_is_there_after_the_cursor(
+    plan: list[Any], limit: int, max_bytes: int
+) -> None:
+    engines = Engines(None)
+    oracle = Oracle(100)
+    db = engines.database.writer
+    tx = Transaction(db, lambda: 0)
+    try:
+        names = []
+        for _ in range(GROUPS):
+            created = engines.apply(tx, "create_group", "ann", {"name": "g", "members": ["bob"]})
+            names.append(created.group.id)
+            oracle.create("ann", names[-1], name="g", description="", members=["bob"])
+        for step in plan:
+            _take(engines, tx, oracle, names, step)
+        for user in USERS:
+            for own in (False, True):
+                for after in (None, 0, oracle.newest // 2):
+                    _read_all(db, oracle, user, after, limit, own, max_bytes)
+    finally:
+        engines.stop()
+
+
+def _take(engines: Engines, tx: Transaction, oracle: Oracle, names: list[str], step: Any) -> None:
+    match step:
+        case ("post", user, number, size):
+            target = {"group_id": names[number]}
+        case ("tell", user, receiver, size):
+            target = {"receiver_id": receiver}
+        case ("ack", user, back, cumulative):
+            received = [post for post in oracle.posts if oracle.is_for(user, post)]
+            if received:
+                seq = received[-1 - back % len(received)].seq
+                request = {"message_id": f"msg_{seq}", "status": LABELS[1]}
+                engines.apply(tx, "ack", user, request | {"cumulative": cumulative})
+                oracle.ack(user, None, seq=seq, level=1, cumulative=cumulative)
+            return
+        case ("join" | "leave" as what, user, number):
+            engines.apply(tx, f"{what}_group", user, {"group_id": names[number]})
+            getattr(oracle, what)(user, group=names[number])
+            return
+    engines.apply(tx, "send_message", user, target | {"content": "x" * size})
+    oracle.send(
+        user,
+        None,
+        receiver=target.get("receiver_id"),
+        group=target.get("group_id"),
+        kind="text",
+        content="x" * size,
+        key=None,
+    )
+
+
+def _read_all(
+    db: apsw.Connection,
+    oracle: Oracle,
+    user: str,
+    after: int | None,
+    limit: int,
+    own: bool,
+    max_bytes: int,
+) -> None:
+    """Page after page, each from the end of the last one."""
+    while True:
+        backlog = oracle.backlog(user, after, own)
+        page = reading.sync_page(db, user, after=after, limit=limit, own=own, max_bytes=max_bytes)
+        got = page.messages
+        expected = [_brief(oracle, user, post) for post in backlog[: len(got)]]
+        assert [(message.id, message.status) for message in got] == expected
+        assert page.has_more is (len(got) < len(backlog))
+        assert bool(got) is bool(backlog)
+        sizes = [len(msgspec.json.encode(message)) for message in got]
+        assert len(got) <= limit
+        assert len(got) <= 1 or sum(sizes) <= max_bytes
+        if len(got) < min(limit, len(backlog)):
+            # Not cut off much before it had to be: 300 bytes stand for what a message weighs
+            # beside its content.
+            contents = [len(post.content) + 302 for post in backlog[: len(got) + 1]]
+            assert sum(contents) > max_bytes
+        if not page.has_more:
+            return
+        after = int(got[-1].id[4:])
+
+
+def _brief(oracle: Oracle, user: str, post: Post) -> tuple[str, str]:
+    return post.id, oracle.status(user, post)
