@@ -219,6 +219,13 @@ class Loop:
                 raise LoadError(f"{what} within {_SETTLING_PATIENCE:.0f} s")
             self.turn(_SLICE)
 
+    def forget(self, connection: Connection) -> None:
+        """Close one connection."""
+        self._connections = {
+            number: other for number, other in self._connections.items() if other is not connection
+        }
+        connection.close()
+
     def close(self) -> None:
         """Close every connection."""
         for connection in self._connections.values():

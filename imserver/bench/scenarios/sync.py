@@ -1,6 +1,7 @@
 """Paging through a backlog, from its beginning to its end and again, as clients do after a while.
 
-The backlog lies in a number of conversations, its messages in turn from each: the worst order.
+The backlog lies in a number of conversations, its messages nearly in turn from each, as in a
+busy team: a page changes from one conversation to another with almost every message.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from imserver.bench.scenarios.asking import Asking
 from imserver.bench.wire import ImWire
 
 _SENDERS: Final = 20  # conversations
-_STORING_IN_FLIGHT: Final = 32  # messages under way of each sender
+_STORING_IN_FLIGHT: Final = 1  # messages under way of each sender: more would come in runs
 _STORING_SLICE: Final = 0.2  # seconds
 _PAGE: Final = b'{"type":"sync_offline","data":{"messages":['
 _MESSAGE: Final = b'{"id":"msg_'
@@ -25,13 +26,13 @@ class SyncWire(ImWire):
 
     limit = 0  # messages a page
     passes = 0  # from the backlog's beginning to its end
-    _cursor = ""
+    cursor = ""  # the id of the last message had
 
     def next_page(self) -> bytes:
         """The frame that asks for what comes after the last page."""
         asked = {"limit": self.limit}
-        if self._cursor:
-            asked |= {"last_message_id": self._cursor}  # type: ignore[dict-item]
+        if self.cursor:
+            asked |= {"last_message_id": self.cursor}  # type: ignore[dict-item]
         return self.request("sync_offline", asked)
 
     def answered(self, payload: bytes) -> None:
@@ -44,9 +45,9 @@ class SyncWire(ImWire):
         self.received += count
         if b'"has_more":true' in payload[-200:]:
             last = payload.rindex(_MESSAGE) + len(_MESSAGE)
-            self._cursor = "msg_" + payload[last : payload.index(b'"', last)].decode()
+            self.cursor = "msg_" + payload[last : payload.index(b'"', last)].decode()
         else:
-            self._cursor = ""
+            self.cursor = ""
             self.passes += 1
 
 
