@@ -22,6 +22,7 @@ DEFAULT_FILE = "config.toml"
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+PerSecond = Annotated[float, Meta(ge=0.001, le=1_000_000)]
 
 
 class ConfigError(Exception):
@@ -64,8 +65,27 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     login: Seconds = 10.0
     ping: Seconds = 30.0
     silence: Seconds = 90.0
+    request_body: Seconds = 30.0
     rest_idle: Seconds = 75.0
     shutdown: Seconds = 10.0
+
+
+class Admission(Struct, frozen=True, forbid_unknown_fields=True):
+    """[admission]: what one user or address may ask for"""
+
+    mode: Literal["auto", "on", "off"] = "auto"
+    messages_per_second: PerSecond = 20.0
+    messages_burst: Count = 200
+    syncs_per_second: PerSecond = 10.0
+    syncs_burst: Count = 200
+    requests_per_second: PerSecond = 20.0
+    requests_burst: Count = 400
+    logins_per_second: PerSecond = 1000.0
+    logins_burst: Count = 5000
+    user_sessions: Count = 50
+    connections_per_second: PerSecond = 20.0
+    connections_burst: Count = 200
+    address_connections: Count = 1000
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,6 +100,13 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     store: Store = Store()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    admission: Admission = Admission()
+
+    @property
+    def limits_admission(self) -> bool:
+        """Whether users and addresses are held to rates: by itself, everywhere but on loopback."""
+        mode = self.admission.mode
+        return mode == "on" or (mode == "auto" and not is_loopback(self.host))
 
     @property
     def database_path(self) -> str:

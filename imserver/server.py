@@ -23,13 +23,16 @@ import trio
 from imserver.config import Config
 from imserver.domain.errors import CloseCode
 from imserver.live.hub import Hub
+from imserver.live.rates import Rate
 from imserver.live.sweeper import Sweeper
+from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer
 from imserver.transport.edge import Edge, listen
 from imserver.transport.framing import text_frame
+from imserver.transport.gate import Gate
 from imserver.transport.rest import build_app
 from imserver.transport.ws import WebSocketLane
 from imserver.version import __version__
@@ -103,6 +106,7 @@ async def open_server(
                 page_bytes=config.limits.page_bytes,
                 group_members=config.limits.group_members,
             ),
+            admission=_admission(config) if config.limits_admission else None,
         )
         lane = WebSocketLane(
             engine,
@@ -142,11 +146,40 @@ async def open_server(
 def _edge(config: Config, engine: Engine, lane: WebSocketLane) -> Edge:
     return Edge(
         lane,
-        build_app(engine, version=__version__, body_bytes=config.limits.body_bytes),
+        build_app(
+            engine,
+            version=__version__,
+            body_bytes=config.limits.body_bytes,
+            body_timeout=config.timeouts.request_body,
+        ),
         head_timeout=config.timeouts.request_head,
         idle_timeout=config.timeouts.rest_idle,
         header_bytes=config.limits.header_bytes,
         most_connections=room_for_connections(config.limits.connections),
+        gate=_gate(config) if config.limits_admission else None,
+    )
+
+
+def _admission(config: Config) -> Admission:
+    rates = config.admission
+    return Admission(
+        {
+            Budget.MESSAGES: Rate(rates.messages_per_second, rates.messages_burst),
+            Budget.SYNCS: Rate(rates.syncs_per_second, rates.syncs_burst),
+            Budget.REQUESTS: Rate(rates.requests_per_second, rates.requests_burst),
+            Budget.LOGINS: Rate(rates.logins_per_second, rates.logins_burst),
+        },
+        time.monotonic,
+        user_sessions=rates.user_sessions,
+    )
+
+
+def _gate(config: Config) -> Gate:
+    rates = config.admission
+    return Gate(
+        Rate(rates.connections_per_second, rates.connections_burst),
+        time.monotonic,
+        most_connections=rates.address_connections,
     )
 
 

@@ -20,6 +20,7 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    TOO_SLOW = "too_slow"
     CONFLICT = "conflict"
     CURSOR_AHEAD = "cursor_ahead"
     TOO_LARGE = "too_large"
@@ -57,6 +58,9 @@ CATALOGUE: dict[Code, Fault] = {
     ),
     Code.METHOD_NOT_ALLOWED: Fault(
         405, "Method not allowed", "The path exists, this method on it does not."
+    ),
+    Code.TOO_SLOW: Fault(
+        408, "The request took too long to arrive", "A body did not arrive in time; try again."
     ),
     Code.CONFLICT: Fault(
         409,

@@ -51,6 +51,10 @@ class Hub:
         """Users with at least one session."""
         return len(self._online)
 
+    def sessions_of(self, user_id: str) -> int:
+        """How many sessions a user has."""
+        return len(self._online.get(user_id, ()))
+
     def sessions(self) -> Iterator[Session]:
         """All sessions, as they are now."""
         return iter(list(self._sessions))

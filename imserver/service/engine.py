@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from imserver.domain.errors import ApiError, Code
 from imserver.live.hub import Hub
+from imserver.service.admission import Admission, Budget
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer
 
@@ -102,6 +103,7 @@ class _Operation:
     ws: str | None = None  # the type of its WebSocket frames
     rest: Rest | None = None
     errors: tuple[Code, ...] = field(default=())  # besides those that every operation has
+    budget: Budget = Budget.REQUESTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,7 @@ class Engine:
     hub: Hub
     clock: Callable[[], int]  # milliseconds since the epoch
     limits: Limits
+    admission: Admission | None = None  # None: everyone may ask for as much as they like
 
     def submit(self, command: Command, done: Callable[[bytes | ApiError], None]) -> None:
         """Queue a write; `done` gets the JSON of its answer or its refusal, in order.

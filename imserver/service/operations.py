@@ -10,10 +10,16 @@ from typing import Final
 from imserver.domain import frames
 from imserver.domain.errors import Code
 from imserver.service import groups, messages, sessions, sync
+from imserver.service.admission import Budget
 from imserver.service.engine import Immediate, Operation, Query, Rest, Who, Write
 
 # What any operation may be refused with, besides its own errors.
-COMMON_ERRORS: Final = (Code.INVALID_REQUEST, Code.INTERNAL, Code.UNAVAILABLE)
+COMMON_ERRORS: Final = (
+    Code.INVALID_REQUEST,
+    Code.RATE_LIMITED,
+    Code.INTERNAL,
+    Code.UNAVAILABLE,
+)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Immediate(
@@ -24,6 +30,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         who=Who.ANYONE,
         ws="login",
         errors=(Code.UNAUTHORIZED, Code.FORBIDDEN),
+        budget=Budget.LOGINS,
         handle=sessions.login,
     ),
     Immediate(
@@ -42,6 +49,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ws="send_message",
         rest=Rest("POST", "/api/v1/messages"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.CONFLICT, Code.TOO_LARGE),
+        budget=Budget.MESSAGES,
         handle=messages.send_message,
     ),
     Query(
@@ -52,6 +60,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ws="sync_offline",
         rest=Rest("GET", "/api/v1/messages/offline"),
         errors=(Code.CURSOR_AHEAD,),
+        budget=Budget.SYNCS,
         handle=sync.sync_offline,
     ),
     Query(
@@ -131,6 +140,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=frames.Health,
         who=Who.ANYONE,
         rest=Rest("GET", "/health"),
+        budget=Budget.NONE,
         handle=sessions.health,
     ),
     Immediate(
@@ -140,6 +150,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=frames.Stats,
         who=Who.ANYONE,
         rest=Rest("GET", "/api/v1/stats"),
+        budget=Budget.NONE,
         handle=sessions.stats,
     ),
 )

@@ -26,7 +26,8 @@ def login(engine: Engine, caller: Caller, request: Login) -> bytes:
 
     Raises:
         ApiError: `unauthorized` without a user id, `invalid_request` for a malformed one,
-            `forbidden` for another user than the session's.
+            `forbidden` for another user than the session's, `rate_limited` where the user has
+            too many sessions.
     """
     if not request.user_id:
         raise ApiError(Code.UNAUTHORIZED, "user_id is required")
@@ -34,6 +35,11 @@ def login(engine: Engine, caller: Caller, request: Login) -> bytes:
     session = caller.session
     assert session is not None
     if session.user_id is None:
+        admission = engine.admission
+        if admission is not None and engine.hub.sessions_of(user_id) >= admission.user_sessions:
+            raise ApiError(
+                Code.RATE_LIMITED, "This user has too many sessions open", retry_after_ms=5_000
+            )
         engine.hub.login(session, user_id)
     elif session.user_id != user_id:
         raise ApiError(Code.FORBIDDEN, "This connection is another user's: open a new one")

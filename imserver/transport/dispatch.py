@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from imserver.domain import frames
-from imserver.domain.errors import ApiError, Code
+from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
 from imserver.service.operations import OPERATIONS
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MOST_IGNORED: Final = 100  # answers with `rate_limited` in a row before a session is let go
 _MOST_PENDING: Final = 256  # requests of one session under way
 # Shares of what the outbox holds: a write may come back twice, as its answer and as a push, and
 # the pushes of others need their room too.
@@ -73,13 +74,14 @@ class _Slot:
 class Dispatcher:
     """Owner of one session's requests under way."""
 
-    __slots__ = ("_caller", "_engine", "_idle", "_most_bytes", "_most_waiting", "_pending",
-                 "_pending_bytes", "_session")  # fmt: skip
+    __slots__ = ("_caller", "_engine", "_idle", "_ignored", "_most_bytes", "_most_waiting",
+                 "_pending", "_pending_bytes", "_session")  # fmt: skip
 
     def __init__(self, engine: Engine, session: Session) -> None:
         self._engine = engine
         self._session = session
         self._caller = Caller("", session)
+        self._ignored = 0  # refusals with `rate_limited` since a request was admitted
         self._pending: deque[_Slot] = deque()
         self._pending_bytes = 0  # of the requests in it
         self._most_bytes = session.outbox.most // _PENDING_SHARE
@@ -125,6 +127,12 @@ class Dispatcher:
             return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
         kind = operation.ws
         assert kind is not None
+        if (admission := self._engine.admission) is not None:
+            try:
+                admission.admit(operation.budget, self._caller.user_id)
+            except ApiError as error:
+                return self._hold_back(kind, error, correlation)
+            self._ignored = 0
         if isinstance(operation, Immediate) and not self._pending:
             self._send(kind, self._answer_now(operation, request), correlation)
             return self._make_room() if self._session.outbox.size > self._most_waiting else None
@@ -140,6 +148,16 @@ class Dispatcher:
             logger.exception("%s failed", operation.name)
             return self._later(kind, ApiError(Code.INTERNAL), correlation)
         return self._queue(slot)
+
+    def _hold_back(
+        self, kind: str, error: ApiError, correlation: str | None
+    ) -> Awaitable[None] | None:
+        """Refuse a request that came too early; who keeps at it is let go."""
+        self._ignored += 1
+        pause = self._later(kind, error, correlation)
+        if self._ignored >= _MOST_IGNORED:
+            self._session.outbox.finish(CloseCode.RATE_LIMITED)
+        return pause
 
     def _queue(self, slot: _Slot) -> Awaitable[None] | None:
         self._pending.append(slot)

@@ -13,6 +13,7 @@ import logging
 import math
 import socket
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
     )
     from quart_trio import QuartTrio
 
+    from imserver.transport.gate import Gate
+
 logger = logging.getLogger(__name__)
+
+_NO_ROOM: Final = ApiError(
+    Code.UNAVAILABLE, "The server has no room for more connections", retry_after_ms=5_000
+)
 
 _REQUEST_LINE_BYTES: Final = 8 * 1024
 _BACKLOG: Final = 1024  # connections that the kernel holds for us
@@ -233,11 +240,13 @@ class Edge:
         idle_timeout: float,
         header_bytes: int,
         most_connections: int,
+        gate: Gate | None = None,
     ) -> None:
         self._lane = lane
         self._head_timeout = head_timeout
         self._most_connections = most_connections
         self._connections = 0
+        self._gate = gate  # what one address may have and do; None: as much as it likes
         self._greetings: set[trio.CancelScope] = set()  # of those whose first line is awaited
         self._retired = False
         self._app = ASGIWrapper(_Application(app))
@@ -256,7 +265,7 @@ class Edge:
             await trio.lowlevel.wait_readable(listener)
             for _ in range(_ACCEPTED_AT_ONCE):
                 try:
-                    sock, _address = listener.accept()
+                    sock, address = listener.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
@@ -266,10 +275,14 @@ class Edge:
                     break
                 sock.setblocking(False)
                 if self._connections >= self._most_connections:
-                    _turn_away(sock)
+                    _turn_away(sock, _NO_ROOM)
+                    continue
+                peer = address[0] if isinstance(address, tuple) else ""
+                if self._gate is not None and (refusal := self._gate.enter(peer)) is not None:
+                    _turn_away(sock, refusal)
                     continue
                 self._connections += 1
-                connections.start_soon(self._serve, sock)
+                connections.start_soon(self._serve, sock, peer)
 
     async def retire(self) -> None:
         """Let those go who have asked nothing, and the others when they have their answers."""
@@ -279,7 +292,7 @@ class Edge:
         self._lane.retire()
         await self._context.terminated.set()
 
-    async def _serve(self, sock: socket.socket) -> None:
+    async def _serve(self, sock: socket.socket, peer: str) -> None:
         try:
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -299,6 +312,8 @@ class Edge:
             logger.exception("a connection failed")
         finally:
             self._connections -= 1
+            if self._gate is not None:
+                self._gate.leave(peer)
             sock.close()
 
     async def _greet(self, sock: socket.socket) -> bytes:
@@ -344,12 +359,14 @@ def _asks_for_websocket(head: bytes) -> bool:
     return head.startswith((b"GET /ws ", b"GET /ws?"))
 
 
-def _turn_away(sock: socket.socket) -> None:
-    body = error_body(ApiError(Code.UNAVAILABLE, "The server has no room for more connections"))
+def _turn_away(sock: socket.socket, error: ApiError) -> None:
+    body = error_body(error)
+    phrase = HTTPStatus(error.status).phrase
+    head = (
+        f"HTTP/1.1 {error.status} {phrase}\r\nContent-Type: application/json\r\n"
+        f"Retry-After: {-(-(error.retry_after_ms or 0) // 1000)}\r\nConnection: close\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
     with suppress(OSError):
-        sock.send(
-            b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-            b"Retry-After: 5\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
-            % (len(body), body)
-        )
+        sock.send(head.encode() + body)
     sock.close()

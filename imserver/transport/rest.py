@@ -30,16 +30,18 @@ IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _HTTP_CODES: Final = {
     404: ApiError(Code.NOT_FOUND, "There is no such path"),
     405: ApiError(Code.METHOD_NOT_ALLOWED),
+    408: ApiError(Code.TOO_SLOW, "The body took too long to arrive"),
     413: ApiError(Code.TOO_LARGE, "The body is too large"),
     415: ApiError(Code.UNSUPPORTED_MEDIA_TYPE),
     500: ApiError(Code.INTERNAL),
 }
 
 
-def build_app(engine: Engine, *, version: str, body_bytes: int) -> QuartTrio:
+def build_app(engine: Engine, *, version: str, body_bytes: int, body_timeout: float) -> QuartTrio:
     """The application: one route an operation, JSON in every answer, errors included."""
     app = QuartTrio("imserver", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = body_bytes
+    app.config["BODY_TIMEOUT"] = body_timeout
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # they would say that they are HTML
     app.register_error_handler(HTTPException, _http_refusal)
     for operation in OPERATIONS:
@@ -81,7 +83,7 @@ async def _http_refusal(error: HTTPException) -> Response:
     status = error.code or 500
     known = _HTTP_CODES.get(status)
     response = _refusal(known or ApiError(Code.INVALID_REQUEST))
-    if status == 413:  # the rest of the body stays unread
+    if status in (408, 413):  # the rest of the body stays unread
         response.headers["Connection"] = "close"
     for name, value in error.get_headers():
         if name.lower() == "allow":
@@ -97,6 +99,8 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
         try:
             headers = request.headers
             caller = Caller("" if operation.who is Who.ANYONE else identify(headers))
+            if engine.admission is not None:
+                engine.admission.admit(operation.budget, caller.user_id)
             call = await _request(operation, decoder, path)
             if takes_key and (key := headers.get(IDEMPOTENCY_HEADER)):
                 call = _with_key(call, _utf8(key, IDEMPOTENCY_HEADER))

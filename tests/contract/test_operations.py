@@ -481,7 +481,8 @@ PROVOKED_ELSEWHERE = {
 }
 # Codes that cannot be provoked here, and why.
 EXCEPTIONS = {
-    Code.RATE_LIMITED: "there are no rate limits yet",
+    Code.RATE_LIMITED: "no limits on loopback by default; see tests/transport/test_admission.py",
+    Code.TOO_SLOW: "takes time; see tests/transport/test_admission.py",
 }
 
 

@@ -6,13 +6,10 @@ import re
 import tomllib
 from typing import Any
 
-import pytest
-
 from imserver.config import Config, load_config, settings
-from tests.docs.markdown import ROOT, Page
+from tests.docs.markdown import ROOT
 
 FILE = ROOT / "config.toml"
-READMES = [("README.md", "Settings"), ("docs/README.zh-CN.md", "设置")]
 
 
 def default(key: tuple[str, ...]) -> Any:
@@ -42,12 +39,3 @@ def test_the_file_names_every_setting_with_its_default_and_says_what_it_is() -> 
             assert not line or line.startswith("#"), line
         comment = line.startswith("#")
     assert named == settings()
-
-
-@pytest.mark.parametrize(("page", "heading"), READMES)
-def test_the_readme_lists_every_setting_with_its_default(page: str, heading: str) -> None:
-    rows = Page(page).table(heading)
-    documented = {row[0].strip("`"): row[1].strip("`") for row in rows}
-    assert list(documented) == [".".join(key) for key in settings()]
-    for key in settings():
-        assert tomllib.loads(f"x = {documented['.'.join(key)]}")["x"] == default(key)

@@ -1,0 +1,52 @@
+"""Rates with bursts: who may do how much, in memory only.
+
+The generic cell rate algorithm (ITU-T I.371): for each key one number, the time at which its
+budget would be whole again. Owner of the numbers: `RateLimiter`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LEAST_PRUNED: Final = 1024  # keys remembered before those with a whole budget are dropped
+
+
+class Rate(NamedTuple):
+    """So many a second in the long run, and so many at once."""
+
+    per_second: float
+    burst: int
+
+
+class RateLimiter:
+    """Admits what comes at no more than a rate, separately for each key."""
+
+    def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
+        self._interval = 1 / rate.per_second  # seconds of budget that one costs
+        self._tolerance = rate.burst / rate.per_second  # seconds of budget that may be used ahead
+        self._clock = clock  # seconds, never backwards
+        self._whole_at: dict[str, float] = {}
+        self._prune_at = _LEAST_PRUNED
+
+    def take(self, key: str) -> int:
+        """Take one from the budget of `key`.
+
+        Returns 0 if it was there, else the milliseconds until it will be; nothing is taken then.
+        """
+        now = self._clock()
+        whole_at = max(self._whole_at.get(key, now), now) + self._interval
+        ahead = whole_at - now - self._tolerance
+        if ahead > 1e-9:
+            return int(ahead * 1000) + 1
+        self._whole_at[key] = whole_at
+        if len(self._whole_at) >= self._prune_at:
+            self._prune(now)
+        return 0
+
+    def _prune(self, now: float) -> None:
+        """Forget whoever has a whole budget, as if they had never come."""
+        self._whole_at = {key: at for key, at in self._whole_at.items() if at > now}
+        self._prune_at = max(_LEAST_PRUNED, 2 * len(self._whole_at))

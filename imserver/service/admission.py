@@ -1,0 +1,53 @@
+"""How much each user may ask for. Off, it costs one comparison a request.
+
+Each operation draws on one budget: sending is counted apart from everything else, and sync has a
+budget of its own, so that a client that comes back after a while is not held up by its backlog.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from imserver.domain.errors import ApiError, Code
+from imserver.live.rates import Rate, RateLimiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Budget(Enum):
+    """What an operation draws on."""
+
+    NONE = "none"
+    MESSAGES = "messages"  # a user's sends
+    SYNCS = "syncs"  # a user's pages of sync
+    REQUESTS = "requests"  # everything else a user asks for
+    LOGINS = "logins"  # of all users together
+
+
+class Admission:
+    """Owner of every user's budgets."""
+
+    def __init__(
+        self,
+        rates: Mapping[Budget, Rate],
+        clock: Callable[[], float],
+        *,
+        user_sessions: int,
+    ) -> None:
+        self._limiters = {budget: RateLimiter(rate, clock) for budget, rate in rates.items()}
+        self.user_sessions = user_sessions  # WebSockets that one user may have open
+
+    def admit(self, budget: Budget, user_id: str) -> None:
+        """Draw one from a budget.
+
+        Raises:
+            ApiError: `rate_limited`, with the time until there is one again.
+        """
+        limiter = self._limiters.get(budget)
+        if limiter is None:
+            return
+        wait_ms = limiter.take("" if budget is Budget.LOGINS else user_id)
+        if wait_ms:
+            raise ApiError(Code.RATE_LIMITED, retry_after_ms=wait_ms)
