@@ -42,9 +42,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NO_ROOM: Final = ApiError(
-    Code.UNAVAILABLE, "The server has no room for more connections", retry_after_ms=5_000
-)
+_NO_ROOM: Final = ApiError(Code.UNAVAILABLE, "The server has no room for more connections")
+_RETRY_AFTER_MS: Final = 5_000  # said to those for whom there is no room
 
 _REQUEST_LINE_BYTES: Final = 8 * 1024
 _BACKLOG: Final = 1024  # connections that the kernel holds for us
@@ -364,7 +363,8 @@ def _turn_away(sock: socket.socket, error: ApiError) -> None:
     phrase = HTTPStatus(error.status).phrase
     head = (
         f"HTTP/1.1 {error.status} {phrase}\r\nContent-Type: application/json\r\n"
-        f"Retry-After: {-(-(error.retry_after_ms or 0) // 1000)}\r\nConnection: close\r\n"
+        f"Retry-After: {-(-(error.retry_after_ms or _RETRY_AFTER_MS) // 1000)}\r\n"
+        f"Connection: close\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with suppress(OSError):

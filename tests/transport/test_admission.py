@@ -78,7 +78,9 @@ async def test_who_ignores_the_refusals_is_let_go_with_4029() -> None:
 
 
 async def test_a_user_has_so_many_sessions_and_no_more() -> None:
-    async with running_server(admission=rates(user_sessions=2)) as server:
+    # The last part asks again and again.
+    admission = rates(user_sessions=2, connections_burst=1_000_000, logins_burst=1_000_000)
+    async with running_server(admission=admission) as server:
         async with login(server, "alice"), login(server, "alice"), connect(server) as third:
             with pytest.raises(Refused) as refused:
                 await third.call("login", {"user_id": "alice"})
@@ -96,7 +98,7 @@ async def test_a_user_has_so_many_sessions_and_no_more() -> None:
 
 
 async def test_an_address_has_so_many_connections_and_no_more() -> None:
-    admission = rates(address_connections=2)
+    admission = rates(address_connections=2, connections_burst=1_000_000)
     async with running_server(admission=admission) as server:
         async with login(server, "alice"), login(server, "bob"), rest(server, "carol") as carol:
             response = await carol.request("GET", "/health")
