@@ -65,23 +65,27 @@ class Process:
 
 @asynccontextmanager
 async def started(
-    folder: Path, *flags: str, stderr: int = subprocess.PIPE, **variables: str
+    folder: Path, *flags: str, open_files: int | None = None, **variables: str
 ) -> AsyncIterator[Process]:
-    """A running server whose working folder is `folder`; killed if it still runs at the end."""
+    """A running server whose working folder is `folder`; killed if it still runs at the end.
+
+    `open_files` is how many the system lets it have.
+    """
+    limit = [] if open_files is None else ["prlimit", f"--nofile={open_files}"]
     process = await trio.lowlevel.open_process(
-        [*COMMAND, *(flags or ("--port", "0"))],
+        [*limit, *COMMAND, *(flags or ("--port", "0"))],
         stdout=subprocess.PIPE,
-        stderr=stderr,
+        stderr=subprocess.PIPE,
         cwd=folder,
         env=environment(**variables),
     )
     assert process.stdout is not None
+    assert process.stderr is not None
     log = bytearray()
 
     async def drain() -> None:
-        if process.stderr is not None:
-            async for data in process.stderr:
-                log.extend(data)
+        async for data in process.stderr:
+            log.extend(data)
 
     async with trio.open_nursery() as nursery:
         try:
