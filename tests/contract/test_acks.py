@@ -289,3 +289,17 @@ async def test_a_former_member_may_ack_what_they_may_see(transport: str) -> None
         assert await bob.ack(theirs) == {"success": True}
         assert await bob.status(theirs) == "read"
         assert await code_of(bob.ack(not_theirs)) == "not_found"
+
+
+async def test_an_ack_of_a_note_to_oneself_is_told_once(transport: str) -> None:
+    async with (
+        running_server() as server,
+        login(server, "alice") as other,
+        acting(server, transport, "alice") as alice,
+    ):
+        message_id = await alice.send("alice")
+        await skip_new_messages(other, 1)
+        await alice.ack(message_id)
+        change = {"message_id": message_id, "status": "read", "user_id": "alice"}
+        assert await status_change(other) == change
+        await other.no_push()
