@@ -1,0 +1,1 @@
+"""How each peer is spoken to: as little as its protocol allows, encoded beforehand."""
