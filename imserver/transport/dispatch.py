@@ -170,6 +170,15 @@ class Dispatcher:
             return None
         return self._make_room()
 
+    @property
+    def busy(self) -> bool:
+        """Whether requests wait for their answers."""
+        return bool(self._pending)
+
+    async def wait_answered(self) -> None:
+        """Wait until every request taken so far has its answer."""
+        await self._wait_pending(0, 0)
+
     def release(self) -> None:
         """Send every answer whose turn has come."""
         pending = self._pending

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+from collections.abc import Coroutine
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -275,6 +276,8 @@ class _Connection:
 
     def end(self) -> None:
         """Forget the session; nothing more is sent."""
+        if isinstance(self._pause, Coroutine):  # nobody will await it any more
+            self._pause.close()
         self._hub.close(self._session)
 
     def _read_texts(self, data: bytes) -> Iterator[bytes]:
@@ -336,7 +339,18 @@ class _Connection:
             outbox.flush()
         else:
             self._goodbye += b"".join(said)
-            outbox.finish(CloseCode.PROTOCOL_ERROR)  # the codec has said its own code already
+            if self._dispatcher.busy:
+                self._pause = self._finish_when_answered()
+            else:
+                self._finish()
+
+    async def _finish_when_answered(self) -> None:
+        await self._dispatcher.wait_answered()
+        self._finish()
+
+    def _finish(self) -> None:
+        # The code is for nobody: the codec has said its own already.
+        self._session.outbox.finish(CloseCode.PROTOCOL_ERROR)
 
     # -- Link ---------------------------------------------------------------------------------
 

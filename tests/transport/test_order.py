@@ -9,7 +9,7 @@ import trio
 
 from imserver.config import Limits, Store
 from tests.support import login, running_server
-from tests.transport.raw import PING, PONG, TEXT, frame, raw_websocket, request
+from tests.transport.raw import BINARY, CLOSE, PING, PONG, TEXT, frame, raw_websocket, request
 
 
 def send_to(user_id: str, content: str, number: int) -> bytes:
@@ -162,3 +162,19 @@ async def test_pongs_do_not_wait_for_commits() -> None:
         pongs = [frame.payload for frame in received if frame.opcode == PONG]
         assert pongs == [b"1", b"2"]
         assert [frame.opcode for frame in received].count(TEXT) == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [(frame(b"\x03\xe8", CLOSE), 1000), (frame(b"x", BINARY), 1003)]
+)
+async def test_what_was_asked_before_the_end_is_answered_before_the_goodbye(
+    ending: bytes, code: int
+) -> None:
+    # As `echo ... | websocat` does: all is said at once, the goodbye included.
+    async with running_server() as server, raw_websocket(server) as raw:
+        sends = [send_to("bob", "x", number) for number in range(1, 300)]
+        await raw.send(
+            request("login", {"user_id": "alice"}, message_id="r0") + b"".join(sends) + ending
+        )
+        assert numbers(await raw.frames(300)) == list(range(300))
+        assert await raw.goodbye() == code
