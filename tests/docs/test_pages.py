@@ -6,7 +6,14 @@ import pytest
 
 from tests.docs.markdown import ROOT, Page
 
-PAIRS = [("README.md", "docs/README.zh-CN.md"), ("docs/api.md", "docs/api.zh-CN.md")]
+PAIRS = [
+    ("README.md", "docs/README.zh-CN.md"),
+    *(
+        (f"docs/{path.name}", f"docs/{path.stem}.zh-CN.md")
+        for path in sorted((ROOT / "docs").glob("*.md"))
+        if path.with_name(f"{path.stem}.zh-CN.md").exists()
+    ),
+]
 PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 
 each_pair = pytest.mark.parametrize(("english", "chinese"), PAIRS)

@@ -10,7 +10,7 @@ import pytest
 from imserver.config import Config
 from imserver.domain import frames, model
 from imserver.domain.errors import CATALOGUE, CloseCode, Code
-from imserver.service.operations import OPERATIONS
+from imserver.service.operations import COMMON_ERRORS, OPERATIONS
 from tests.docs.markdown import ROOT, Page
 
 REFERENCES = {
@@ -70,6 +70,13 @@ def test_the_table_of_operations_is_the_table(language: str) -> None:
         ]
         for operation in OPERATIONS
     ]
+
+
+@both_languages
+def test_what_any_operation_may_be_refused_with_is_documented(language: str) -> None:
+    page = REFERENCES[language]
+    introduction = page.named(page.section(HEADINGS["operations"][language]))
+    assert {code.value for code in COMMON_ERRORS} <= introduction
 
 
 @both_languages
