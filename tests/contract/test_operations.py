@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from imserver import Server
-from imserver.config import Limits
+from imserver.config import Admission, Limits
 from imserver.domain.errors import CATALOGUE, Code
 from imserver.domain.model import MAX_SEQ
 from imserver.service.engine import Who
@@ -481,7 +481,6 @@ PROVOKED_ELSEWHERE = {
 }
 # Codes that cannot be provoked here, and why.
 EXCEPTIONS = {
-    Code.RATE_LIMITED: "no limits on loopback by default; see tests/transport/test_admission.py",
     Code.TOO_SLOW: "takes time; see tests/transport/test_admission.py",
 }
 
@@ -513,23 +512,35 @@ async def _unavailable(server: Server) -> httpx.Response:
         return await alice.request("GET", "/api/v1/messages/offline")
 
 
+async def _rate_limited(server: Server) -> httpx.Response:
+    async with rest(server, "alice") as alice:
+        for _ in range(2):
+            answer = await alice.request(
+                "POST", "/api/v1/messages", json={"receiver_id": "bob", "content": "hello"}
+            )
+        return answer
+
+
 PROVOCATIONS: dict[Code, Callable[[Server], Awaitable[Any]]] = {
     Code.METHOD_NOT_ALLOWED: _method_not_allowed,
     Code.UNSUPPORTED_MEDIA_TYPE: _unsupported_media_type,
     Code.UPGRADE_REQUIRED: _upgrade_required,
     Code.UNKNOWN_TYPE: _unknown_type,
     Code.UNAVAILABLE: _unavailable,
+    Code.RATE_LIMITED: _rate_limited,
 }
 
 
 @pytest.mark.parametrize("code", PROVOCATIONS)
 async def test_refusals_that_belong_to_no_operation(code: Code) -> None:
-    async with running_server(limits=Limits(connections=2)) as server:
+    admission = Admission(mode="on", messages_per_second=0.1, messages_burst=1)
+    async with running_server(limits=Limits(connections=2), admission=admission) as server:
         answer = await PROVOCATIONS[code](server)
     if isinstance(answer, httpx.Response):
         assert answer.status_code == CATALOGUE[code].status
         answer = answer.json()
-    assert list(answer) == ["error", "code"]
+    more = ["retry_after_ms"] if code is Code.RATE_LIMITED else []
+    assert list(answer) == ["error", "code", *more]
     assert answer["code"] == code
 
 
