@@ -70,6 +70,15 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     shutdown: Seconds = 10.0
 
 
+class Backup(Struct, frozen=True, forbid_unknown_fields=True):
+    """[backup]"""
+
+    every: Annotated[float, Meta(ge=0, le=31 * 86_400)] = 0.0
+    keep: Count = 7
+    folder: Annotated[str, Meta(min_length=1)] = "backups"
+    compress: bool = False
+
+
 class Admission(Struct, frozen=True, forbid_unknown_fields=True):
     """[admission]: what one user or address may ask for"""
 
@@ -100,6 +109,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     store: Store = Store()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    backup: Backup = Backup()
     admission: Admission = Admission()
 
     @property
@@ -114,6 +124,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if self.database == ":memory:":
             return self.database
         return str(Path(self.data) / self.database)
+
+    @property
+    def backup_folder(self) -> Path:
+        """Where scheduled backups go."""
+        return Path(self.data) / self.backup.folder
 
     def check(self) -> None:
         """Refuse settings that cannot be, or do not go together.
@@ -134,6 +149,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ConfigError("timeouts.silence must be longer than timeouts.ping")
         if self.limits.content_bytes > self.limits.frame_bytes:
             raise ConfigError("limits.content_bytes must not exceed limits.frame_bytes")
+        if 0 < self.backup.every < 1:
+            raise ConfigError("backup.every must be 0 (off) or at least 1 second")
+        if self.backup.every and self.database == ":memory:":
+            raise ConfigError("backup.every must be 0 (off) for a database in memory")
 
 
 def is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ import logging
 import resource
 import time
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,6 +30,7 @@ from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
+from imserver.store.rotation import Rotation
 from imserver.store.writer import Writer
 from imserver.transport.edge import Edge, listen
 from imserver.transport.framing import text_frame
@@ -118,6 +120,8 @@ async def open_server(
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
             storing.start_soon(lane.run)
+            if config.backup.every:
+                storing.start_soon(_backups(config, clock).run)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as background:
                     sweeper = Sweeper(
@@ -180,6 +184,17 @@ def _gate(config: Config) -> Gate:
         Rate(rates.connections_per_second, rates.connections_burst),
         time.monotonic,
         most_connections=rates.address_connections,
+    )
+
+
+def _backups(config: Config, clock: Callable[[], int]) -> Rotation:
+    return Rotation(
+        Path(config.database_path),
+        config.backup_folder,
+        every=config.backup.every,
+        keep=config.backup.keep,
+        compressed=config.backup.compress,
+        clock=clock,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -87,29 +87,30 @@ class Database:
         if not empty and application != schema.APPLICATION_ID:
             raise StoreError(f"{self.path} is not an imserver database")
         if version > schema.VERSION:
-            raise StoreError(
-                f"{self.path} was written by a newer imserver (schema {version}, "
-                f"this one knows {schema.VERSION})"
-            )
+            raise newer(self.path, version)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
         if version == schema.VERSION:
             return
         if not empty and not self.in_memory:
             self._keep_copy(version)
-        for number, script in enumerate(schema.MIGRATIONS[version:], version + 1):
-            with db:
-                db.execute(script)
-                db.execute(f"PRAGMA user_version = {number}")
-                db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        migrate(db, schema.VERSION)
 
     def _keep_copy(self, version: int) -> None:
         copy = f"{self.path}.v{version}"
-        partial = f"{copy}.partial"
+        partial = f"{copy}.partial"  # of an upgrade that was cut short, if it is there
         with suppress(FileNotFoundError):
             os.unlink(partial)
-        self.writer.execute("VACUUM INTO ?", (partial,))
-        os.replace(partial, copy)
+        try:
+            self.writer.execute("VACUUM INTO ?", (partial,))
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, copy)
+        except OSError as error:
+            raise StoreError(f"cannot keep a copy as {copy}: {error.strerror}") from error
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(partial)
 
     def close(self) -> None:
         """Close all connections, the writer last so that it folds the WAL into the file."""
@@ -125,6 +126,18 @@ def _pragma(db: apsw.Connection, name: str) -> int:
     row = db.execute(f"PRAGMA {name}").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def migrate(db: apsw.Connection, version: int) -> None:
+    """Bring the schema to a version, one transaction for each migration on the way.
+
+    A process that dies on the way leaves the last whole step; whoever opens the file next goes on.
+    """
+    for number in range(_pragma(db, "user_version") + 1, version + 1):
+        with db:
+            db.execute(schema.MIGRATIONS[number - 1])
+            db.execute(f"PRAGMA user_version = {number}")
+            db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
 
 
 @contextmanager
@@ -153,6 +166,72 @@ def open_database(path: str, *, synchronous: str = "FULL") -> Iterator[Database]
         database.close()
 
 
+@contextmanager
+def read_beside(path: Path, *, called: Path | None = None) -> Iterator[apsw.Connection]:
+    """A connection that only reads a database, whether a server is running on it or not.
+
+    `called` is what messages name it, if not by `path`.
+
+    Raises:
+        StoreError: there is none, it is not ours, or it cannot be read.
+    """
+    name = called or path
+    if not path.is_file():
+        raise StoreError(f"there is no database {name}")
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
+            db.set_busy_timeout(_BUSY_TIMEOUT_MS)
+            if _pragma(db, "application_id") != schema.APPLICATION_ID:
+                raise StoreError(f"{name} is not an imserver database")
+            yield db
+    except apsw.NotADBError as error:
+        raise StoreError(f"{name} is not an imserver database") from error
+    except apsw.Error as error:
+        raise StoreError(f"cannot read {name}: {error}") from error
+
+
+def fold_wal(path: Path) -> None:
+    """Bring what gathered in the WAL into the database, as far as nobody has to wait for it.
+
+    For processes that read for long beside a server: it could not reuse its WAL meanwhile, and
+    its next commit would have all of it to copy. Where this cannot be done, that is what happens.
+    """
+    with (
+        suppress(apsw.Error),
+        closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as db,
+    ):
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+
+def schema_version(db: apsw.Connection) -> int:
+    """How many migrations a database has had."""
+    return _pragma(db, "user_version")
+
+
+def require_current(db: apsw.Connection, path: Path) -> None:
+    """Refuse a database whose schema is not that of this version.
+
+    Raises:
+        StoreError: it is older, or newer.
+    """
+    version = schema_version(db)
+    if version > schema.VERSION:
+        raise newer(path, version)
+    if version < schema.VERSION:
+        raise StoreError(
+            f"{path} was written by an older imserver (schema {version}, this one knows "
+            f"{schema.VERSION}); starting this server upgrades it"
+        )
+
+
+def newer(path: str | Path, version: int) -> StoreError:
+    """What is wrong with a database of a newer version."""
+    return StoreError(
+        f"{path} was written by a newer imserver (schema {version}, "
+        f"this one knows {schema.VERSION})"
+    )
+
+
 def _abandon(database: Database | None, lock: int | None) -> None:
     if database is not None:
         database.close()
@@ -168,6 +247,19 @@ def _lock(path: Path) -> int:
                 head = file.read(16)
             if head and head != b"SQLite format 3\0":
                 raise StoreError(f"{path} is not an imserver database")
+    except OSError as error:
+        raise StoreError(f"cannot use the database {path}: {error.strerror}") from error
+    return take_lock(path)
+
+
+def take_lock(path: Path) -> int:
+    """Keep every server from a database until the descriptor that is returned is closed.
+
+    Raises:
+        StoreError: a server has it, or the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(f"cannot use the database {path}: {error.strerror}") from error

@@ -11,6 +11,20 @@ BEGIN: Final = "BEGIN IMMEDIATE"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
 
+# -- what concerns the whole order ------------------------------------------------------------
+
+SEQ_FLOOR: Final = "seq_floor"
+LOST_AFTER: Final = "lost_after:"  # and a `seq`, in 20 digits; the value is the last that is lost
+SET_META: Final = (
+    "INSERT INTO meta (key, value) VALUES (?1, ?2)"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
+IS_LOST: Final = """
+    SELECT 1 FROM meta
+    WHERE key >= 'lost_after:' AND key < 'lost_after;'
+      AND CAST(substr(key, 12) AS INTEGER) < ?1 AND value >= ?1
+"""
+
 # -- users ------------------------------------------------------------------------------------
 
 FIND_USER: Final = "SELECT uid FROM user WHERE user_id = ?"

@@ -100,6 +100,11 @@ def newest_seq(db: apsw.Connection) -> int:
     return newest
 
 
+def is_lost(db: apsw.Connection, seq: int) -> bool:
+    """Whether a message had this place, and a restore took it away."""
+    return one(db, queries.IS_LOST, seq) is not None
+
+
 def covers(db: apsw.Connection, uid: int, cid: int, seq: int) -> bool:
     """Whether a message is the user's to see."""
     return one(db, queries.COVERS, uid, cid, seq) is not None
@@ -200,9 +205,10 @@ def sync_page(
     is stored.
 
     Raises:
-        ApiError: `cursor_ahead`, for a cursor beyond the newest message.
+        ApiError: `cursor_ahead`, for a cursor beyond the newest message, or among those that a
+            restore took away.
     """
-    if after is not None and after > newest_seq(db):
+    if after is not None and (after > newest_seq(db) or is_lost(db, after)):
         raise ApiError(Code.CURSOR_AHEAD)
     uid = find_uid(db, user_id)
     if uid is None:

@@ -6,7 +6,9 @@ that a file is ours. A migration that landed is never edited: what comes later i
 Laws of the data:
 
 - `message.seq` is the one order. It is never reused: `meta.seq_floor` remembers the highest that
-  deletion has taken away.
+  deletion has taken away, or that a restore has passed over. Above it no place is empty.
+- `meta.lost_after:<seq>`, in 20 digits, says up to where a restore took messages away: the places
+  after `<seq>` up to the value were clients' cursors once, and are none any more.
 - A user may see a message if a row of `membership` (an interval of `seq`, both ends included;
   `to_seq` NULL while it lasts) covers it. Both users of a direct conversation have one interval
   that covers everything.

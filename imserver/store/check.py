@@ -1,0 +1,295 @@
+"""Whether a database keeps its laws: SQLite's, and ours (see `schema`).
+
+Works beside a running server. Each rule is one statement, so each is judged at one moment, and
+between two of them the server can reuse its WAL. Rows are looked at one by one: memory is bounded,
+whatever the size.
+
+A rule is a query for what breaks it. Its columns fill the braces of a sentence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import apsw
+
+from imserver.domain.model import MAX_USER_ID, MESSAGE_TYPES, SYSTEM_USER, Role
+from imserver.store import files, queries
+from imserver.store.backup import reporting
+from imserver.store.database import read_beside, require_current
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imserver.store.files import Progress
+
+MOST_EXAMPLES: Final = 5  # of what breaks a rule
+
+_NEWEST: Final = f"({queries.NEWEST_SEQ})"
+_FLOOR: Final = "ifnull((SELECT value FROM meta WHERE key = 'seq_floor'), 0)"
+_SYSTEM_TYPE: Final = MESSAGE_TYPES.index("system")
+_COVERED: Final = """
+    EXISTS (SELECT 1 FROM membership i
+            WHERE i.uid = {uid} AND i.cid = {table}.cid AND i.from_seq <= {table}.seq
+              AND (i.to_seq IS NULL OR i.to_seq >= {table}.seq))
+"""
+
+
+class Rule(NamedTuple):
+    """What must hold."""
+
+    name: str
+    law: str  # what it says, when it is kept
+    breaks: str  # the query for what breaks it
+    sentence: str  # about one such row
+
+
+class Finding(NamedTuple):
+    """How one rule is kept."""
+
+    name: str
+    law: str
+    problems: int  # how many rows break it
+    examples: list[str]  # the first `MOST_EXAMPLES` of them
+
+
+RULES: Final = (
+    Rule(
+        "file",
+        "SQLite finds the file sound",
+        "PRAGMA integrity_check",
+        "{0}",
+    ),
+    Rule(
+        "references",
+        "what a row refers to is there",
+        "PRAGMA foreign_key_check",
+        "a row of {0} refers to a row of {2} that is not there",
+    ),
+    # -- the one order ------------------------------------------------------------------------
+    Rule(
+        "meta",
+        "what is kept about the order as a whole makes sense",
+        f"""
+        SELECT key, value FROM meta
+        WHERE (key = 'seq_floor' AND (typeof(value) <> 'integer' OR value < 0))
+           OR (key >= 'lost_after:' AND key < 'lost_after;'
+               AND (typeof(value) <> 'integer' OR value <= CAST(substr(key, 12) AS INTEGER)
+                    OR value >= {_FLOOR}))
+        """,
+        "meta holds {1!r} as {0}",
+    ),
+    Rule(
+        "order",
+        "above the highest place ever taken away, each place in the order is taken",
+        f"""
+        SELECT m.seq FROM message m
+        WHERE m.seq > {_FLOOR} + 1 AND NOT EXISTS (SELECT 1 FROM message p WHERE p.seq = m.seq - 1)
+        """,
+        "there is nothing right before message {0}",
+    ),
+    Rule(
+        "lost",
+        "no message has a place that was taken away",
+        f"""
+        SELECT seq FROM message WHERE seq = {_FLOOR}
+        UNION ALL
+        SELECT m.seq FROM meta r
+        JOIN message m ON m.seq > CAST(substr(r.key, 12) AS INTEGER) AND m.seq <= r.value
+        WHERE r.key >= 'lost_after:' AND r.key < 'lost_after;'
+        """,
+        "message {0} has a place that was taken away",
+    ),
+    # -- users and conversations --------------------------------------------------------------
+    Rule(
+        "users",
+        "users are called as they may be",
+        f"""
+        SELECT user_id FROM user
+        WHERE length(user_id) NOT BETWEEN 1 AND {MAX_USER_ID} OR user_id = '{SYSTEM_USER}'
+        """,
+        "a user is called {0!r}",
+    ),
+    Rule(
+        "conversations",
+        "a conversation is a pair of users or a group",
+        """
+        SELECT c.cid FROM conversation c LEFT JOIN "group" g ON g.cid = c.cid
+        WHERE (c.low_uid IS NULL) <> (c.high_uid IS NULL) OR c.low_uid > c.high_uid
+           OR (c.low_uid IS NULL) <> (g.cid IS NOT NULL)
+        """,
+        "conversation {0} is neither, or both",
+    ),
+    Rule(
+        "pairs",
+        "a direct conversation has its two users in it, from the first message on and for ever",
+        """
+        SELECT c.cid FROM conversation c
+        WHERE c.low_uid IS NOT NULL
+          AND ((SELECT count(*) FROM member m
+                WHERE m.cid = c.cid AND m.uid IN (c.low_uid, c.high_uid) AND m.active
+                  AND m.role = 0) <> 2 - (c.low_uid = c.high_uid)
+            OR (SELECT count(*) FROM member m WHERE m.cid = c.cid)
+               <> 2 - (c.low_uid = c.high_uid)
+            OR EXISTS (SELECT 1 FROM member m JOIN membership i ON i.uid = m.uid AND i.cid = m.cid
+                       WHERE m.cid = c.cid AND (i.from_seq <> 1 OR i.to_seq IS NOT NULL)))
+        """,
+        "direct conversation {0} has others in it, or not both",
+    ),
+    Rule(
+        "owners",
+        "an open group has exactly one owner, and a closed one nobody in it",
+        f"""
+        SELECT g.group_id, count(*) FILTER (WHERE m.role = {Role.OWNER:d}), count(m.uid)
+        FROM "group" g LEFT JOIN member m ON m.cid = g.cid AND m.active
+        GROUP BY g.cid
+        HAVING CASE g.closed
+            WHEN 0 THEN count(*) FILTER (WHERE m.role = {Role.OWNER:d}) <> 1
+            WHEN 1 THEN count(m.uid) > 0
+            ELSE TRUE END
+        """,
+        "{0} has {1} owners and {2} members",
+    ),
+    # -- who belonged when --------------------------------------------------------------------
+    Rule(
+        "members",
+        "whoever belongs to a conversation, and they alone, is in it since they came last",
+        f"""
+        SELECT m.uid, m.cid FROM member m
+        WHERE m.active NOT IN (0, 1) OR m.role NOT BETWEEN {min(Role):d} AND {max(Role):d}
+           OR (NOT m.active AND m.role <> {Role.MEMBER:d})
+           OR m.active <> (SELECT count(*) FROM membership i
+                           WHERE i.uid = m.uid AND i.cid = m.cid AND i.to_seq IS NULL)
+           OR m.joined_seq IS NOT (SELECT max(i.from_seq) FROM membership i
+                                   WHERE i.uid = m.uid AND i.cid = m.cid)
+        """,
+        "the membership of user {0} in conversation {1} and its intervals disagree",
+    ),
+    Rule(
+        "intervals",
+        "intervals of membership lie in the order, and have a member",
+        f"""
+        SELECT i.uid, i.cid, i.from_seq, i.to_seq FROM membership i
+        WHERE i.from_seq < 1 OR i.to_seq < i.from_seq OR max(i.from_seq, ifnull(i.to_seq, 0))
+                                                         > {_NEWEST}
+           OR NOT EXISTS (SELECT 1 FROM member m WHERE m.cid = i.cid AND m.uid = i.uid)
+        """,
+        "user {0} was in conversation {1} from {2} to {3}",
+    ),
+    Rule(
+        "overlaps",
+        "intervals of one membership do not overlap",
+        """
+        SELECT uid, cid, from_seq FROM (
+            SELECT uid, cid, from_seq,
+                   lag(from_seq) OVER earlier AS begin, lag(to_seq) OVER earlier AS end
+            FROM membership
+            WINDOW earlier AS (PARTITION BY uid, cid ORDER BY from_seq)
+        ) WHERE begin IS NOT NULL AND (end IS NULL OR end >= from_seq)
+        """,
+        "user {0} came into conversation {1} at {2} without having left",
+    ),
+    # -- messages -----------------------------------------------------------------------------
+    Rule(
+        "messages",
+        "messages have a place and a type, and only the server's own are of type system",
+        f"""
+        SELECT seq FROM message
+        WHERE seq < 1 OR type NOT BETWEEN 0 AND {len(MESSAGE_TYPES) - 1}
+           OR (type = {_SYSTEM_TYPE}) <> (sender_uid = 0)
+           OR (event IS NOT NULL AND NOT json_valid(event))
+        """,
+        "message {0} does not",
+    ),
+    Rule(
+        "senders",
+        "whoever sent a message belonged to its conversation",
+        f"""
+        SELECT m.seq, m.sender_uid FROM message m
+        WHERE m.sender_uid <> 0 AND NOT {_COVERED.format(uid="m.sender_uid", table="m")}
+        """,
+        "message {0} is from user {1}, who was not there",
+    ),
+    Rule(
+        "sends",
+        "a client_msg_id names its sender's message, or one that was taken away",
+        f"""
+        SELECT c.uid, c.client_msg_id, c.seq
+        FROM client_message c LEFT JOIN message m ON m.seq = c.seq
+        WHERE (m.seq IS NULL AND c.seq NOT BETWEEN 1 AND {_FLOOR})
+           OR m.sender_uid <> c.uid OR m.sent_ms <> c.sent_ms OR length(c.digest) <> 16
+        """,
+        "client_msg_id {1!r} of user {0} names message {2}",
+    ),
+    # -- acknowledgements ---------------------------------------------------------------------
+    Rule(
+        "watermarks",
+        "nobody has acknowledged more than there was for them, or read what they have not got",
+        f"""
+        SELECT m.uid, m.cid, m.delivered_seq, m.read_seq FROM member m
+        WHERE m.read_seq < 0 OR m.read_seq > m.delivered_seq
+           OR m.delivered_seq > {_NEWEST}
+           OR m.delivered_seq > max(
+                (SELECT min(i.from_seq) - 1 FROM membership i
+                 WHERE i.uid = m.uid AND i.cid = m.cid),
+                {_FLOOR},
+                ifnull((SELECT max(t.seq) FROM message t WHERE t.cid = m.cid), 0))
+           OR (NOT m.active
+               AND m.delivered_seq > (SELECT max(i.to_seq) FROM membership i
+                                      WHERE i.uid = m.uid AND i.cid = m.cid))
+        """,
+        "user {0} has conversation {1} delivered up to {2}, and read up to {3}",
+    ),
+    Rule(
+        "acks",
+        "what is acknowledged apart lies beyond the watermarks, and is theirs to acknowledge",
+        f"""
+        SELECT a.uid, a.cid, a.seq, a.level
+        FROM selective_ack a
+        LEFT JOIN member w ON w.cid = a.cid AND w.uid = a.uid
+        LEFT JOIN message m ON m.seq = a.seq
+        LEFT JOIN conversation c ON c.cid = a.cid
+        WHERE w.uid IS NULL OR a.level NOT IN (1, 2)
+           OR a.seq <= min(w.delivered_seq, w.read_seq)
+           OR (a.seq <= w.delivered_seq AND a.level = 1)
+           OR (m.seq IS NULL AND a.seq NOT BETWEEN 1 AND {_FLOOR})
+           OR m.cid <> a.cid
+           OR (m.sender_uid = a.uid AND c.low_uid IS NOT c.high_uid)
+           OR NOT {_COVERED.format(uid="a.uid", table="a")}
+        """,
+        "user {0} has acknowledged message {2} of conversation {1} with level {3}",
+    ),
+)
+
+
+def check(database: Path, progress: Progress = files.no_progress) -> Iterator[Finding]:
+    """Judge a database rule by rule; a rule without problems is kept.
+
+    Raises:
+        StoreError: it cannot be read, or its schema is not that of this version.
+    """
+    with read_beside(database) as db:
+        require_current(db, database)
+        db.execute("PRAGMA cache_size = -65536")
+        db.execute("PRAGMA temp_store = FILE")
+        for rule in RULES:
+            with reporting(db, f"checking {rule.name}", progress):
+                yield _judge(db, rule)
+
+
+def _judge(db: apsw.Connection, rule: Rule) -> Finding:
+    problems = 0
+    examples: list[str] = []
+    try:
+        for row in db.execute(rule.breaks):
+            if rule.name == "file" and row == ("ok",):
+                continue
+            problems += 1
+            if len(examples) < MOST_EXAMPLES:
+                examples.append(rule.sentence.format(*row))
+    except (apsw.CorruptError, apsw.SQLError) as error:
+        # What is damaged cannot even be asked; the first rule has said more about it.
+        problems += 1
+        examples.append(str(error))
+    return Finding(rule.name, rule.law, problems, examples)

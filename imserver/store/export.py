@@ -1,0 +1,219 @@
+"""Everything that is kept, as lines of JSON, and back into an empty database.
+
+Rows are streamed: memory is bounded, whatever the size. An export is one moment of the database.
+An import makes a new file beside the target, which gets its name only when every rule of `check`
+holds.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+
+import apsw
+import msgspec
+
+from imserver.store import files, reading, records, schema
+from imserver.store.check import check
+from imserver.store.database import (
+    StoreError,
+    fold_wal,
+    migrate,
+    read_beside,
+    require_current,
+    take_lock,
+)
+from imserver.store.records import FORMAT, KINDS, End, Header, Record, Target, UnknownUser
+from imserver.store.restore import take_over
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imserver.store.files import Progress
+    from imserver.store.records import Line
+
+_LINES: Final = 1000  # between two reports, and in one transaction
+
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+    records.Header | records.User | records.Direct | records.Group | records.Member
+    | records.Message | records.ClientMessage | records.SelectiveAck | records.End
+)  # fmt: skip
+
+
+class Moved(NamedTuple):
+    """What was exported or imported."""
+
+    lines: int
+    users: int
+    messages: int
+
+
+def export(
+    database: Path,
+    out: IO[bytes],
+    *,
+    version: str,
+    now_ms: int,
+    progress: Progress = files.no_progress,
+) -> Moved:
+    """Write all of a database, whether a server is running on it or not.
+
+    Raises:
+        StoreError: it cannot be read.
+        OSError: it cannot be written.
+    """
+    counts: dict[type[Record], int] = {}
+    with read_beside(database) as db:
+        require_current(db, database)
+        db.execute("PRAGMA temp_store = FILE")
+        db.execute("BEGIN")
+        meta: dict[str, Any] = dict(reading.every(db, "SELECT key, value FROM meta", ()))
+        header = Header(
+            format=FORMAT, schema=schema.VERSION, version=version, exported_ms=now_ms, meta=meta
+        )
+        out.write(_encode(header))
+        for kind in KINDS:
+            total = _total(db, kind)
+            counts[kind] = _write_all(db, kind, out, total, progress)
+            if counts[kind] != total:
+                raise StoreError(
+                    f"{total - counts[kind]} rows of {kind.FROM} in {database} refer to nothing: "
+                    "see imserver check"
+                )
+        lines = sum(counts.values()) + 1
+        out.write(_encode(End(lines=lines)))
+        db.execute("ROLLBACK")
+    fold_wal(database)
+    return Moved(lines + 1, counts[records.User], counts[records.Message])
+
+
+def _total(db: apsw.Connection, kind: type[Record]) -> int:
+    row = db.execute(f"SELECT count(*) FROM {kind.FROM}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _write_all(
+    db: apsw.Connection, kind: type[Record], out: IO[bytes], total: int, progress: Progress
+) -> int:
+    doing = f"exporting {_words(kind)}"
+    batch: list[bytes] = []
+    done = 0
+    for done, row in enumerate(db.execute(kind.SELECT), 1):
+        batch.append(_encode(kind.of(*row)))
+        if len(batch) == _LINES:
+            out.write(b"".join(batch))
+            batch.clear()
+            progress(doing, done, total)
+    out.write(b"".join(batch))
+    return done
+
+
+def _encode(line: Line) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
+def _words(kind: type[Line]) -> str:
+    return f"{kind.__struct_config__.tag}s".replace("_", " ")
+
+
+def load(
+    source: IO[bytes], name: str, database: Path, *, progress: Progress = files.no_progress
+) -> Moved:
+    """Make the database of what `export` wrote; `name` is what messages call the source.
+
+    Raises:
+        StoreError: a line is wrong, the lines are not whole, or there is a database with anything
+            in it already; nothing has changed.
+        OSError: the source cannot be read.
+    """
+    lock = take_lock(database)
+    try:
+        _require_nothing(database)
+        with files.making(database) as partial:
+            with closing(apsw.Connection(str(partial))) as db:
+                # What goes wrong is thrown away, so nothing need be undone.
+                db.execute("PRAGMA journal_mode = OFF")
+                db.execute("PRAGMA synchronous = OFF")
+                db.execute("PRAGMA foreign_keys = ON")
+                migrate(db, schema.VERSION)
+                counts = _Loading(db, name).load(source, progress)
+            for finding in check(partial, progress):
+                if finding.problems:
+                    raise StoreError(f"{name} breaks a law: {finding.examples[0]}")
+            take_over(database, partial)
+            files.discard(database)  # there was nothing in it
+        return counts
+    except apsw.Error as error:
+        raise StoreError(f"cannot write {database}: {error}") from error
+    finally:
+        os.close(lock)
+
+
+def _require_nothing(database: Path) -> None:
+    if not database.exists():
+        return
+    with read_beside(database) as db:
+        require_current(db, database)
+        if any(_total(db, kind) for kind in KINDS) or reading.newest_seq(db):
+            raise StoreError(f"{database} exists already, and is not empty")
+
+
+class _Loading:
+    """One import. Owner of what is known about the lines so far."""
+
+    def __init__(self, db: apsw.Connection, name: str) -> None:
+        self._db = db
+        self._target = Target(db)
+        self._name = name
+        self._number = 0  # of the line under way
+        self._whole = False
+        self._counts = dict.fromkeys((records.User, records.Message), 0)
+
+    def load(self, source: IO[bytes], progress: Progress) -> Moved:
+        """Put every line into the database.
+
+        Raises:
+            StoreError: naming the line that is wrong.
+        """
+        self._db.execute("BEGIN")
+        for line in source:
+            self._number += 1
+            try:
+                self._take(_decoder.decode(line))
+            except (UnknownUser, apsw.ConstraintError, msgspec.DecodeError, OverflowError) as error:
+                raise self._wrong(str(error)) from error
+            if self._number % _LINES == 0:
+                self._db.execute("COMMIT; BEGIN")
+                progress("importing", self._number, 0)
+        self._db.execute("COMMIT")
+        if not self._whole:
+            raise StoreError(f"{self._name} is not whole: its last line is missing")
+        return Moved(self._number, self._counts[records.User], self._counts[records.Message])
+
+    def _take(self, line: Line) -> None:
+        if self._whole:
+            raise self._wrong("the end came before it")
+        if isinstance(line, Header) is not (self._number == 1):
+            raise self._wrong("the header is the first line, and no other is")
+        match line:
+            case Header():
+                self._begin(line)
+            case Record():
+                line.put(self._target)
+                if type(line) in self._counts:
+                    self._counts[type(line)] += 1
+            case End():
+                if line.lines != self._number - 1:
+                    raise self._wrong(f"{line.lines} lines should be before it")
+                self._whole = True
+
+    def _begin(self, header: Header) -> None:
+        if header.format != FORMAT or header.schema > schema.VERSION:
+            raise StoreError(f"{self._name} was written by another imserver ({header.version})")
+        for item in header.meta.items():
+            self._target.put("meta (key, value)", *item)
+
+    def _wrong(self, what: str) -> StoreError:
+        return StoreError(f"{self._name}, line {self._number}: {what}")

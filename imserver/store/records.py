@@ -1,0 +1,417 @@
+"""The lines of an export: one JSON object each, described in docs/operations.md.
+
+The first line is a `Header`, the last an `End`; between them stand the kinds of `KINDS`, in that
+order. Each kind knows which columns it holds, how to read itself from a database and how to put
+itself into an empty one. Users are named as clients name them, conversations by their number.
+
+A migration that adds a table or a column adds it to a kind too, with a default, so that older
+exports can still be read, or to `LEFT_OUT`; a test insists.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Level, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
+FORMAT: Final = 1  # of the lines; raised when a reader of the last one would misunderstand
+
+# Columns that no line holds, and why not.
+LEFT_OUT: Final = {
+    "conversation.low_uid": "the lower of a direct conversation's users",
+    "conversation.high_uid": "the higher of them",
+    "member.active": "whether the last of the intervals has an end",
+    "member.joined_seq": "where the last of the intervals begins",
+}
+
+
+class UnknownUser(Exception):
+    """A line names a user whom no line before it has introduced."""
+
+
+class Target:
+    """A database to be filled, and the numbers of the users in it."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+        self.uid: Callable[[str], int] = lru_cache(100_000)(self._find)
+
+    def _find(self, user_id: str) -> int:
+        row = self.db.execute("SELECT uid FROM user WHERE user_id = ?", (user_id,)).fetchone()
+        if row is None:
+            raise UnknownUser(f"there is no user {user_id!r}")
+        return int(row[0])
+
+    def put(self, table: str, *values: Any) -> None:
+        """Add a row; `table` names its columns too."""
+        holders = ", ".join("?" * len(values))
+        self.db.execute(f"INSERT INTO {table} VALUES ({holders})", values)
+
+
+class Line(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"):
+    """A line of an export."""
+
+
+class Header(Line, tag="imserver-export", frozen=True, kw_only=True):
+    """The first line."""
+
+    format: int
+    schema: int  # of the database that was exported
+    version: str  # of the imserver that did it
+    exported_ms: int
+    meta: dict[str, int | str] = {}
+
+
+class End(Line, tag="end", frozen=True, kw_only=True):
+    """The last line: an export without it is not whole."""
+
+    lines: int  # before this one
+
+
+class Record(Line, frozen=True):
+    """What a line between them has to know about itself."""
+
+    COLUMNS: ClassVar[tuple[str, ...]]  # what it holds
+    FROM: ClassVar[str]  # where its rows are, one for each line
+    SELECT: ClassVar[str]  # all rows of it, in the order of their lines
+
+    @classmethod
+    def of(cls, *row: Any) -> Record:
+        """The line for a row of `SELECT`."""
+        raise NotImplementedError
+
+    def put(self, into: Target) -> None:
+        """Store it.
+
+        Raises:
+            UnknownUser: it names one.
+            apsw.ConstraintError: it does not fit what is there.
+        """
+        raise NotImplementedError
+
+
+class User(Record, tag="user", frozen=True, kw_only=True):
+    """Whoever was ever named."""
+
+    COLUMNS = ("user.uid", "user.user_id", "user.created_ms")
+    FROM = "user"
+    SELECT = "SELECT uid, user_id, created_ms FROM user ORDER BY uid"
+
+    number: int
+    user_id: str
+    created_ms: int
+
+    @classmethod
+    def of(cls, *row: Any) -> User:
+        """See `Record`."""
+        number, user_id, created_ms = row
+        return cls(number=number, user_id=user_id, created_ms=created_ms)
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        into.put("user (uid, user_id, created_ms)", self.number, self.user_id, self.created_ms)
+
+
+class Direct(Record, tag="direct", frozen=True, kw_only=True):
+    """A conversation of two, or of one with themselves."""
+
+    COLUMNS = ("conversation.cid",)
+    FROM = "conversation WHERE low_uid IS NOT NULL"
+    SELECT = """
+        SELECT c.cid, l.user_id, h.user_id FROM conversation c
+        JOIN user l ON l.uid = c.low_uid JOIN user h ON h.uid = c.high_uid
+        ORDER BY c.cid
+    """
+
+    conversation: int
+    users: tuple[str, str]
+
+    @classmethod
+    def of(cls, *row: Any) -> Direct:
+        """See `Record`."""
+        cid, low, high = row
+        return cls(conversation=cid, users=(low, high))
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        low, high = sorted(into.uid(user) for user in self.users)
+        into.put("conversation (cid, low_uid, high_uid)", self.conversation, low, high)
+
+
+class Group(Record, tag="group", frozen=True, kw_only=True):
+    """A group, open or closed."""
+
+    COLUMNS = (
+        "conversation.cid", "group.cid", "group.group_id", "group.name", "group.description",
+        "group.created_ms", "group.updated_ms", "group.closed",
+    )  # fmt: skip
+    FROM = '"group"'
+    SELECT = """
+        SELECT cid, group_id, name, description, created_ms, updated_ms, closed
+        FROM "group" ORDER BY cid
+    """
+
+    conversation: int
+    group_id: str
+    name: str
+    description: str
+    created_ms: int
+    updated_ms: int
+    closed: bool
+
+    @classmethod
+    def of(cls, *row: Any) -> Group:
+        """See `Record`."""
+        cid, group_id, name, description, created_ms, updated_ms, closed = row
+        return cls(
+            conversation=cid,
+            group_id=group_id,
+            name=name,
+            description=description,
+            created_ms=created_ms,
+            updated_ms=updated_ms,
+            closed=bool(closed),
+        )
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        into.put("conversation (cid)", self.conversation)
+        into.put(
+            '"group" (cid, group_id, name, description, created_ms, updated_ms, closed)',
+            self.conversation,
+            self.group_id,
+            self.name,
+            self.description,
+            self.created_ms,
+            self.updated_ms,
+            int(self.closed),
+        )
+
+
+class Member(Record, tag="member", frozen=True, kw_only=True):
+    """Whoever ever belonged to a conversation, and when: from and to places in the order."""
+
+    COLUMNS = (
+        "member.cid", "member.uid", "member.role", "member.joined_ms", "member.ordinal",
+        "member.delivered_seq", "member.read_seq",
+        "membership.cid", "membership.uid", "membership.from_seq", "membership.to_seq",
+    )  # fmt: skip
+    FROM = "member"
+    SELECT = """
+        SELECT m.cid, u.user_id, m.role, m.joined_ms, m.ordinal, m.delivered_seq, m.read_seq,
+               (SELECT json_group_array(json_array(i.from_seq, i.to_seq))
+                FROM (SELECT from_seq, to_seq FROM membership
+                      WHERE uid = m.uid AND cid = m.cid ORDER BY from_seq) i)
+        FROM member m JOIN user u ON u.uid = m.uid
+        ORDER BY m.cid, m.uid
+    """
+
+    conversation: int
+    user: str
+    role: str = Role.MEMBER.label
+    joined_ms: int
+    ordinal: int = 0
+    delivered_seq: int
+    read_seq: int
+    intervals: list[tuple[int, int | None]]  # the last one without an end while it lasts
+
+    @classmethod
+    def of(cls, *row: Any) -> Member:
+        """See `Record`."""
+        cid, user, role, joined_ms, ordinal, delivered_seq, read_seq, intervals = row
+        return cls(
+            conversation=cid,
+            user=user,
+            role=Role(role).label,
+            joined_ms=joined_ms,
+            ordinal=ordinal,
+            delivered_seq=delivered_seq,
+            read_seq=read_seq,
+            intervals=msgspec.json.decode(intervals),
+        )
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        uid = into.uid(self.user)
+        if not self.intervals:
+            raise msgspec.ValidationError("intervals must not be empty")
+        last, end = self.intervals[-1]
+        into.put(
+            "member (cid, uid, active, role, joined_ms, joined_seq, ordinal, delivered_seq,"
+            " read_seq)",
+            self.conversation,
+            uid,
+            int(end is None),
+            _number(Role, self.role, "role"),
+            self.joined_ms,
+            last,
+            self.ordinal,
+            self.delivered_seq,
+            self.read_seq,
+        )
+        for first, until in self.intervals:
+            into.put(
+                "membership (uid, cid, from_seq, to_seq)", uid, self.conversation, first, until
+            )
+
+
+class Message(Record, tag="message", frozen=True, kw_only=True):
+    """A message; its id is `msg_` and its place in the order."""
+
+    COLUMNS = (
+        "message.seq", "message.cid", "message.sender_uid", "message.type", "message.content",
+        "message.sent_ms", "message.event",
+    )  # fmt: skip
+    FROM = "message"
+    SELECT = """
+        SELECT m.seq, m.cid, u.user_id, m.type, m.content, m.sent_ms, m.event
+        FROM message m LEFT JOIN user u ON u.uid = m.sender_uid
+        ORDER BY m.seq
+    """
+
+    seq: int
+    conversation: int
+    sender: str
+    type: str
+    content: str
+    sent_ms: int
+    event: Raw | None = None
+
+    @classmethod
+    def of(cls, *row: Any) -> Message:
+        """See `Record`."""
+        seq, cid, sender, kind, content, sent_ms, event = row
+        return cls(
+            seq=seq,
+            conversation=cid,
+            sender=sender or SYSTEM_USER,
+            type=MESSAGE_TYPES[kind],
+            content=content,
+            sent_ms=sent_ms,
+            event=None if event is None else Raw(event.encode()),
+        )
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        if self.type not in MESSAGE_TYPES:
+            raise msgspec.ValidationError(f"there is no type {self.type!r}")
+        into.put(
+            "message (seq, cid, sender_uid, type, content, sent_ms, event)",
+            self.seq,
+            self.conversation,
+            0 if self.sender == SYSTEM_USER else into.uid(self.sender),
+            MESSAGE_TYPES.index(self.type),
+            self.content,
+            self.sent_ms,
+            None if self.event is None else bytes(self.event).decode(),
+        )
+
+
+class ClientMessage(Record, tag="client_message", frozen=True, kw_only=True):
+    """What a `client_msg_id` was used for, for ever: also when the message is gone."""
+
+    COLUMNS = (
+        "client_message.uid", "client_message.client_msg_id", "client_message.digest",
+        "client_message.seq", "client_message.sent_ms",
+    )  # fmt: skip
+    FROM = "client_message"
+    SELECT = """
+        SELECT u.user_id, c.client_msg_id, c.digest, c.seq, c.sent_ms
+        FROM client_message c JOIN user u ON u.uid = c.uid
+        ORDER BY c.uid, c.client_msg_id
+    """
+
+    sender: str
+    client_msg_id: str
+    digest: str  # hexadecimal
+    seq: int
+    sent_ms: int
+
+    @classmethod
+    def of(cls, *row: Any) -> ClientMessage:
+        """See `Record`."""
+        sender, client_msg_id, digest, seq, sent_ms = row
+        return cls(
+            sender=sender,
+            client_msg_id=client_msg_id,
+            digest=digest.hex(),
+            seq=seq,
+            sent_ms=sent_ms,
+        )
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        try:
+            digest = bytes.fromhex(self.digest)
+        except ValueError:
+            raise msgspec.ValidationError("digest is not hexadecimal") from None
+        into.put(
+            "client_message (uid, client_msg_id, digest, seq, sent_ms)",
+            into.uid(self.sender),
+            self.client_msg_id,
+            digest,
+            self.seq,
+            self.sent_ms,
+        )
+
+
+class SelectiveAck(Record, tag="selective_ack", frozen=True, kw_only=True):
+    """What a member has acknowledged beyond a hole."""
+
+    COLUMNS = (
+        "selective_ack.cid", "selective_ack.uid", "selective_ack.seq", "selective_ack.level",
+    )  # fmt: skip
+    FROM = "selective_ack"
+    SELECT = """
+        SELECT a.cid, u.user_id, a.seq, a.level
+        FROM selective_ack a JOIN user u ON u.uid = a.uid
+        ORDER BY a.cid, a.uid, a.seq
+    """
+
+    conversation: int
+    user: str
+    seq: int
+    level: str
+
+    @classmethod
+    def of(cls, *row: Any) -> SelectiveAck:
+        """See `Record`."""
+        cid, user, seq, level = row
+        return cls(conversation=cid, user=user, seq=seq, level=Level(level).label)
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        into.put(
+            "selective_ack (cid, uid, seq, level)",
+            self.conversation,
+            into.uid(self.user),
+            self.seq,
+            _number(Level, self.level, "level"),
+        )
+
+
+KINDS: Final[tuple[type[Record], ...]] = (
+    User,
+    Direct,
+    Group,
+    Member,
+    Message,
+    ClientMessage,
+    SelectiveAck,
+)
+
+
+def _number(kind: type[Role | Level], label: str, field: str) -> int:
+    for value in kind:
+        if value.label == label:
+            return value
+    raise msgspec.ValidationError(f"there is no {field} {label!r}")

@@ -1,0 +1,156 @@
+"""Putting a backup in the database's place.
+
+Laws:
+
+- Until the one rename that puts it there, the database that is replaced is as it was; afterwards
+  it lies beside the new one.
+- No WAL of another database may ever lie beside a database: SQLite would apply it.
+- What a restore takes away was seen by clients. Its places in the order are not given out again,
+  and a cursor among them is refused for ever: `meta` keeps the range.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import apsw
+
+from imserver.store import backup, files, queries, reading, schema
+from imserver.store.database import StoreError, newer, read_beside, schema_version, take_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imserver.store.files import Progress
+
+# More messages than anyone stores between two backups, and nothing to an id: those have 63 bits.
+ASSUMED_LOST: Final = 1_000_000_000
+MOST_LOST: Final = 1_000_000_000_000
+
+
+class Restored(NamedTuple):
+    """What a restore came to."""
+
+    newest_seq: int  # in the backup
+    next_seq: int  # the place in the order that the next message takes
+    kept: Path | None  # where the database is that was replaced
+
+
+def restore(
+    source: Path,
+    database: Path,
+    *,
+    replace: bool,
+    lost: int | None = None,
+    progress: Progress = files.no_progress,
+) -> Restored:
+    """Make a backup the database; no server may be running on it.
+
+    Without `replace`, an existing database is refused. `lost` is how many messages were stored
+    since the backup was made, at the most (0 to `MOST_LOST`). None: as the database says that is
+    replaced, or `ASSUMED_LOST`.
+
+    Raises:
+        StoreError: the text says why in one sentence; nothing has changed.
+    """
+    if not source.is_file():
+        raise StoreError(f"there is no file {source}")
+    lock = take_lock(database)
+    try:
+        if database.exists() and not replace:
+            raise StoreError(f"{database} exists already")
+        with files.making(database) as partial:
+            _unpack(source, partial, progress)
+            newest = _accept(source, partial, progress)
+            upto = _newest_of(database) if lost is None else newest + lost
+            following = _mark_lost(partial, newest, newest + ASSUMED_LOST if upto is None else upto)
+            take_over(database, partial)
+            kept = _keep_aside(database)
+        return Restored(newest, following, kept)
+    finally:
+        os.close(lock)
+
+
+def _unpack(source: Path, target: Path, progress: Progress) -> None:
+    try:
+        compressed = files.is_compressed(source)
+    except OSError as error:
+        raise StoreError(f"cannot read {source}: {error.strerror}") from error
+    if compressed:
+        files.decompress(source, target, progress)
+        return
+    with read_beside(source) as db:  # no mere copy of the file: a WAL may lie beside it
+        backup.copy(db, target, progress)
+
+
+def _accept(source: Path, unpacked: Path, progress: Progress) -> int:
+    """Make sure that it is a sound database that we know; returns the newest `seq` in it."""
+    with read_beside(unpacked, called=source) as db:
+        version = schema_version(db)
+        if version > schema.VERSION:
+            raise newer(source, version)
+        backup.verify(db, progress)
+        return reading.newest_seq(db)
+
+
+def _newest_of(database: Path) -> int | None:
+    """The newest `seq` in the database that is to be replaced, if it can say."""
+    try:
+        with read_beside(database) as db:
+            return reading.newest_seq(db)
+    except StoreError:
+        return None
+
+
+def _mark_lost(partial: Path, newest: int, upto: int) -> int:
+    """Keep the places after `newest` up to `upto` from being given out; returns the next one."""
+    if upto <= newest:
+        return newest + 1
+    # One place more: the floor may be a client's cursor from now on, what is lost may not.
+    floor = upto + 1
+    with closing(apsw.Connection(str(partial))) as db, db:
+        db.execute(queries.SET_META, (f"{queries.LOST_AFTER}{newest:020d}", upto))
+        db.execute(queries.SET_META, (queries.SEQ_FLOOR, floor))
+    return floor + 1
+
+
+def take_over(database: Path, partial: Path) -> None:
+    """Give the new file the old one's mode, and what root makes to the folder's owner.
+
+    Else a restore that root has run would keep a server out of its own database.
+    """
+    with suppress(FileNotFoundError):
+        os.chmod(partial, stat.S_IMODE(database.stat().st_mode))
+    if os.geteuid() == 0:
+        owner = database.parent.stat()
+        for path in (partial, f"{database}.lock"):
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _keep_aside(database: Path) -> Path | None:
+    """Give what is there another name too; all that is left of it is ready to be replaced."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    aside = database.with_name(f"{database.name}.replaced-{now}")
+    _fold(database)
+    kept = None
+    if database.exists():
+        try:
+            os.link(database, aside)
+        except OSError:  # a file system without links
+            database.rename(aside)
+        kept = aside
+    for suffix in files.SIDE_FILES:
+        with suppress(FileNotFoundError):
+            os.rename(f"{database}{suffix}", f"{aside}{suffix}")
+    return kept
+
+
+def _fold(database: Path) -> None:
+    """Bring the WAL into the file and end it, if the file is sound enough."""
+    if database.exists():
+        with suppress(apsw.Error), closing(apsw.Connection(str(database))) as db:
+            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
