@@ -119,8 +119,8 @@ def _read_all(
         if len(got) < min(limit, len(backlog)):
             # Not cut off much before it had to be: 300 bytes stand for what a message weighs
             # beside its content.
-            contents = [len(post.content) + 302 for post in backlog[: len(got) + 1]]
-            assert sum(contents) > max_bytes
+            contents = [len(msgspec.json.encode(post.content)) for post in backlog[: len(got) + 1]]
+            assert sum(contents) + 300 * len(contents) > max_bytes
         if not page.has_more:
             return
         after = int(got[-1].id[4:])
