@@ -1,7 +1,9 @@
 """The database's shape: DDL as numbered migrations, run at start.
 
 `PRAGMA user_version` holds the number of migrations that a file has had; `application_id` says
-that a file is ours. A migration that landed is never edited: what comes later is a new one.
+that a file is ours. A migration that landed is never edited: what comes later is a new one. With
+it come a database of the new version (`python -m tests.store.fixtures.make`), the lines that
+`records` exports of what it adds, and the rules that `check` judges it by; tests insist.
 
 Laws of the data:
 
