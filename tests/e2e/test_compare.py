@@ -38,7 +38,7 @@ def test_peers_are_measured_in_turn(tmp_path: Path) -> None:
     results, said = compare(
         tmp_path, "--case", "direct-8", "--peer", peers[0], "--peer", peers[1], "--runs", "2"
     )
-    assert [line.split(",")[2].split(":")[0].strip() for line in said.splitlines()] == peers * 2
+    assert [line.split(", ")[1] for line in said.splitlines()] == peers * 2
     assert [result["peer"] for result in results] == peers
     ours, echo = (result["figures"] for result in results)
     assert ours["kept"] >= ours["sent"] > 0

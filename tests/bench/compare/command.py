@@ -125,7 +125,7 @@ def _load(case: Case, core: int, parameters: dict[str, Any]) -> Load:
 
 def _line(case: Case, result: Result) -> str:
     number = len(result.runs) + len(result.failures)
-    name = f"{case.name}, run {number}, {result.peer}"
     if result.failures and result.failures[-1].startswith(f"run {number}:"):
-        return f"{name}: {result.failures[-1]}"
-    return f"{name}: {result.runs[-1][case.figure]:,.0f} {case.unit}"
+        return f"{case.name}, {result.peer}, {result.failures[-1]}"
+    figure = result.runs[-1][case.figure]
+    return f"{case.name}, {result.peer}, run {number}: {figure:,.0f} {case.unit}"

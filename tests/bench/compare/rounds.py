@@ -90,15 +90,17 @@ def alternate(
             wired = msgspec.structs.replace(load, wire=peer.wires[case.scenario])
             try:
                 with peer.running(server_core) as served:
-                    result.runs.append(_measured(peer, served, wired))
+                    result.runs.append(_measured(case, peer, served, wired))
             except (LoadError, OSError) as error:
                 result.failures.append(f"run {number + 1}: {error}")
             yield results, result
 
 
-def _measured(peer: Peer, served: Served, load: Load) -> dict[str, float]:
+def _measured(case: Case, peer: Peer, served: Served, load: Load) -> dict[str, float]:
     load = msgspec.structs.replace(load, address=served.address, server=served.pid)
     figures = measure(load, lambda _progress: None)
+    if not figures[case.figure]:
+        raise LoadError(f"nothing arrived within {load.duration:g} s")
     kept = peer.kept(served, _users(load))
     if kept is not None:
         if kept < figures["sent"]:
