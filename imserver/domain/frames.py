@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.model import Group, Member, Message
+from imserver.domain.model import Group, Invitation, Member, Message
 
 MAX_MESSAGE_ID: Final = 128  # characters of the envelope's correlation id
 MAX_LIMIT: Final = 200  # messages on a page of sync
@@ -102,6 +102,38 @@ class CreateGroup(Struct, frozen=True):
     name: str | None = None
     description: str | None = None
     members: list[str] | None = None
+    private: bool = False
+
+
+class UpdateGroup(Struct, frozen=True):
+    """New properties of a group; what is absent stays."""
+
+    group_id: str
+    name: str | None = None
+    description: str | None = None
+    private: bool | None = None
+
+
+class AddMembers(Struct, frozen=True):
+    """Users to be let into a group."""
+
+    group_id: str
+    members: list[str]
+
+
+class MemberRef(Struct, frozen=True):
+    """A user in, or about to be in, a group."""
+
+    group_id: str
+    user_id: str
+
+
+class SetRole(Struct, frozen=True):
+    """A member's new role, `admin` or `member`."""
+
+    group_id: str
+    user_id: str
+    role: str
 
 
 class GroupRef(Struct, frozen=True):
@@ -165,6 +197,18 @@ class OneGroup(Struct, frozen=True):
     group: Group
 
 
+class Groups(Struct, frozen=True):
+    """The caller's groups."""
+
+    groups: list[Group]
+
+
+class Invitations(Struct, frozen=True):
+    """The caller's open invitations."""
+
+    invitations: list[Invitation]
+
+
 class Members(Struct, frozen=True):
     """All members of a group, the owner included."""
 
@@ -224,6 +268,7 @@ ERROR_TYPE: Final = "error"
 NEW_MESSAGE: Final = "new_message"
 NEW_GROUP_MESSAGE: Final = "new_group_message"
 MESSAGE_STATUS: Final = "message_status"
+INVITATION: Final = "invitation"
 
 
 def decode_envelope(text: bytes) -> Envelope:
@@ -276,6 +321,11 @@ def push_of(message: Message, encoded: bytes) -> bytes:
 def sent_answer(identifier: str, encoded: bytes) -> bytes:
     """The answer to a send, as `Sent` describes it, around a message that is encoded already."""
     return b'{"success":true,"message_id":"%b","message":%b}' % (identifier.encode(), encoded)
+
+
+def invitation_push(invitation: Invitation, time_ms: int) -> bytes:
+    """The push that tells a user of an invitation."""
+    return frame(INVITATION, encode_json(invitation), time_ms)
 
 
 def status_push(change: StatusChange) -> bytes:

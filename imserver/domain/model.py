@@ -56,9 +56,10 @@ class Level(IntEnum):
 class Event(Struct, frozen=True, omit_defaults=True):
     """What a system message tells, for programs."""
 
-    kind: str  # created, join, leave, transfer
+    kind: str  # created, join, leave, added, removed, role, transfer, updated, dissolved
     user_id: str  # whom it concerns
     by: str  # who did it
+    role: str | None = None  # the new one, where it is about that
 
 
 class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -75,7 +76,7 @@ class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
     event: Event | None = None
 
 
-class Group(Struct, frozen=True):
+class Group(Struct, frozen=True, omit_defaults=True):
     """A group; `members` are the others than the owner, in the order in which they came."""
 
     id: str
@@ -85,6 +86,16 @@ class Group(Struct, frozen=True):
     members: list[str]
     created_at: str
     updated_at: str
+    private: bool = False  # joining needs an invitation
+
+
+class Invitation(Struct, frozen=True):
+    """Leave to join a private group."""
+
+    group_id: str
+    name: str
+    invited_by: str
+    invited_at: str
 
 
 class Member(Struct, frozen=True):

@@ -10,64 +10,33 @@ from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import (
     CreateGroup,
     GroupRef,
+    Groups,
+    Invitations,
     Members,
+    Nothing,
     OneGroup,
     Success,
     encode_json,
-    push_of,
 )
 from imserver.domain.model import (
     GROUP_PREFIX,
     MAX_GROUP_DESCRIPTION,
     MAX_GROUP_NAME,
-    SYSTEM_USER,
     Event,
     Group,
-    Level,
-    Message,
     Role,
     check_user_id,
-    message_id,
 )
-from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
+from imserver.service.engine import Caller, Command, Engine, Outcome
+from imserver.service.notices import Notice, announce
 from imserver.store import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from imserver.store.transaction import Roster, Transaction
 
 _ALPHABET: Final = string.ascii_lowercase + string.digits
 _ID_LENGTH: Final = 12  # random characters: 62 bits
-_SYSTEM_UID: Final = 0
-_DONE: Final = encode_json(Success(True))
-
-
-class _Notice(NamedTuple):
-    """A system message as stored, and who gets it."""
-
-    message: Message
-    users: Collection[str]
-
-    def delivery(self) -> Delivery:
-        return Delivery(push_of(self.message, encode_json(self.message)), self.users)
-
-
-def _announce(
-    tx: Transaction, cid: int, group_id: str, sentence: str, event: Event, users: Collection[str]
-) -> _Notice:
-    seq = tx.append(cid, _SYSTEM_UID, "system", sentence, event)
-    message = Message(
-        id=message_id(seq),
-        sender_id=SYSTEM_USER,
-        group_id=group_id,
-        type="system",
-        content=sentence,
-        status=Level.SENT.label,
-        timestamp=tx.now_ms,
-        event=event,
-    )
-    return _Notice(message, users)
+DONE: Final = encode_json(Success(True))  # the answer of what only succeeds
 
 
 def create_group(engine: Engine, caller: Caller, request: CreateGroup) -> Create:
@@ -76,15 +45,8 @@ def create_group(engine: Engine, caller: Caller, request: CreateGroup) -> Create
     Raises:
         ApiError: `invalid_request`, `too_large`; `forbidden` for the server's own user id.
     """
-    name = request.name or ""
-    if not 1 <= len(name) <= MAX_GROUP_NAME:
-        raise ApiError(Code.INVALID_REQUEST, f"name must have 1 to {MAX_GROUP_NAME} characters")
-    description = request.description or ""
-    if len(description) > MAX_GROUP_DESCRIPTION:
-        raise ApiError(
-            Code.INVALID_REQUEST,
-            f"description must have at most {MAX_GROUP_DESCRIPTION} characters",
-        )
+    name = check_name(request.name or "")
+    description = check_description(request.description or "")
     others = dict.fromkeys(request.members or ())
     others.pop(caller.user_id, None)
     for member in others:
@@ -92,37 +54,63 @@ def create_group(engine: Engine, caller: Caller, request: CreateGroup) -> Create
     most = engine.limits.group_members
     if len(others) + 1 > most:
         raise ApiError(Code.TOO_LARGE, f"A group has at most {most} members")
-    return Create(caller, name, description, list(others))
+    return Create(caller, name, description, request.private, list(others))
+
+
+def check_name(name: str) -> str:
+    """Return the name of a group if it may be one.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    if not 1 <= len(name) <= MAX_GROUP_NAME:
+        raise ApiError(Code.INVALID_REQUEST, f"name must have 1 to {MAX_GROUP_NAME} characters")
+    return name
+
+
+def check_description(description: str) -> str:
+    """Return the description of a group if it may be one.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    if len(description) > MAX_GROUP_DESCRIPTION:
+        raise ApiError(
+            Code.INVALID_REQUEST,
+            f"description must have at most {MAX_GROUP_DESCRIPTION} characters",
+        )
+    return description
 
 
 class _Created(NamedTuple):
     group: Group
-    notice: _Notice
+    notice: Notice
 
 
 class Create(Command):
     """Found a group: the caller owns it, the others are in it from the first message on."""
 
-    def __init__(self, caller: Caller, name: str, description: str, others: list[str]) -> None:
+    def __init__(
+        self, caller: Caller, name: str, description: str, private: bool, others: list[str]
+    ) -> None:
         self._owner = caller.user_id
         self._name = name
         self._description = description
+        self._private = private
         self._others = others
 
     def apply(self, tx: Transaction) -> _Created:
         """Store it with everyone in it."""
         group_id = GROUP_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
-        founded = tx.create_group(group_id, self._name, self._description)
+        founded = tx.create_group(group_id, self._name, self._description, self._private)
         newcomers = [(self._owner, tx.name_user(self._owner), Role.OWNER)]
         newcomers += [(user, tx.name_user(user), Role.MEMBER) for user in self._others]
         roster = tx.admit(founded, newcomers, tx.next_seq)
-        notice = _announce(
+        notice = announce(
             tx,
-            roster.cid,
-            group_id,
+            roster,
             f'{self._owner} created the group "{self._name}"',
             Event("created", self._owner, self._owner),
-            roster.members,
         )
         view = tx.view_group(group_id)
         assert view is not None
@@ -156,16 +144,53 @@ async def get_members(engine: Engine, caller: Caller, request: GroupRef) -> byte
 async def _view(engine: Engine, caller: Caller, request: GroupRef) -> reading.GroupView:
     view = await engine.reader.ask(lambda db: reading.find_group(db, request.group_id))
     if view is None or all(user != caller.user_id for user, *_ in view.members):
-        raise _no_such_group()
+        raise no_such_group()
     return view
 
 
-def _no_such_group() -> ApiError:
+async def list_groups(engine: Engine, caller: Caller, request: Nothing) -> bytes:
+    """The groups that the caller is in, in the order in which they joined them."""
+    groups = await engine.reader.ask(lambda db: reading.groups_of(db, caller.user_id))
+    return encode_json(Groups(groups))
+
+
+async def list_invitations(engine: Engine, caller: Caller, request: Nothing) -> bytes:
+    """The caller's invitations, oldest first."""
+    open_ones = await engine.reader.ask(lambda db: reading.invitations_of(db, caller.user_id))
+    return encode_json(Invitations(open_ones))
+
+
+def decline_invitation(engine: Engine, caller: Caller, request: GroupRef) -> Decline:
+    """Let the caller give an invitation back."""
+    return Decline(caller, request.group_id)
+
+
+class Decline(Command):
+    """Give an invitation back; again changes nothing."""
+
+    def __init__(self, caller: Caller, group_id: str) -> None:
+        self._user_id = caller.user_id
+        self._group_id = group_id
+
+    def apply(self, tx: Transaction) -> None:
+        """Drop the invitation, if there is one."""
+        uid = tx.find_user(self._user_id)
+        cid = tx.find_closed(self._group_id)
+        if uid is not None and cid is not None:
+            tx.take_invitation(cid, uid)
+
+    def conclude(self, stored: None) -> Outcome:
+        """Done; nobody is told."""
+        return Outcome(DONE)
+
+
+def no_such_group() -> ApiError:
+    """The refusal for a group that is not, or not for the caller to see."""
     return ApiError(Code.NOT_FOUND, "There is no such group")
 
 
 def join_group(engine: Engine, caller: Caller, request: GroupRef) -> Join:
-    """Let the caller into an open group."""
+    """Let the caller into an open group, or into one that they are invited to."""
     return Join(caller, request.group_id, engine.limits.group_members)
 
 
@@ -177,7 +202,7 @@ class Join(Command):
         self._group_id = group_id
         self._most = most
 
-    def apply(self, tx: Transaction) -> _Notice | None:
+    def apply(self, tx: Transaction) -> Notice | None:
         """Admit the caller.
 
         Raises:
@@ -185,25 +210,30 @@ class Join(Command):
         """
         roster = tx.roster(self._group_id)
         if roster is None:
-            raise _no_such_group()
+            raise no_such_group()
         if self._user_id in roster.members:
             return None
+        uid = tx.find_user(self._user_id)
+        invited = uid is not None and tx.is_invited(roster.cid, uid)
+        if roster.private and not invited:
+            raise no_such_group()
         if len(roster.members) >= self._most:
             raise ApiError(Code.TOO_LARGE, f"A group has at most {self._most} members")
-        newcomer = (self._user_id, tx.name_user(self._user_id), Role.MEMBER)
+        uid = tx.name_user(self._user_id)
+        if invited:
+            tx.take_invitation(roster.cid, uid)
+        newcomer = (self._user_id, uid, Role.MEMBER)
         roster = tx.admit(roster, [newcomer], tx.next_seq)
-        return _announce(
+        return announce(
             tx,
-            roster.cid,
-            self._group_id,
+            roster,
             f"{self._user_id} joined the group",
             Event("join", self._user_id, self._user_id),
-            roster.members,
         )
 
-    def conclude(self, notice: _Notice | None) -> Outcome:
+    def conclude(self, notice: Notice | None) -> Outcome:
         """Done; everyone in the group is told, the newcomer included."""
-        return Outcome(_DONE, () if notice is None else (notice.delivery(),))
+        return Outcome(DONE, () if notice is None else (notice.delivery(),))
 
 
 def leave_group(engine: Engine, caller: Caller, request: GroupRef) -> Leave:
@@ -221,7 +251,7 @@ class Leave(Command):
         self._user_id = caller.user_id
         self._group_id = group_id
 
-    def apply(self, tx: Transaction) -> tuple[_Notice, ...]:
+    def apply(self, tx: Transaction) -> tuple[Notice, ...]:
         """Dismiss the caller.
 
         Raises:
@@ -231,34 +261,27 @@ class Leave(Command):
         if roster is None or self._user_id not in roster.members:
             uid = tx.find_user(self._user_id)
             if uid is None or not tx.was_member(self._group_id, uid):
-                raise _no_such_group()
+                raise no_such_group()
             return ()
         owned = tx.role(roster.cid, roster.members[self._user_id]) is Role.OWNER
-        left = _announce(
+        left = announce(
             tx,
-            roster.cid,
-            self._group_id,
+            roster,
             f"{self._user_id} left the group",
             Event("leave", self._user_id, self._user_id),
-            roster.members,
         )
         remaining = tx.dismiss(roster, self._user_id, tx.next_seq - 1)
         if not owned or not remaining.members:
             return (left,)
         return (left, self._hand_over(tx, remaining))
 
-    def conclude(self, notices: tuple[_Notice, ...]) -> Outcome:
+    def conclude(self, notices: tuple[Notice, ...]) -> Outcome:
         """Done; those in the group, and the one who left, are told."""
-        return Outcome(_DONE, tuple(notice.delivery() for notice in notices))
+        return Outcome(DONE, tuple(notice.delivery() for notice in notices))
 
-    def _hand_over(self, tx: Transaction, roster: Roster) -> _Notice:
+    def _hand_over(self, tx: Transaction, roster: Roster) -> Notice:
         uid, heir = tx.heir(roster.cid)
         tx.set_role(roster.cid, uid, Role.OWNER)
-        return _announce(
-            tx,
-            roster.cid,
-            self._group_id,
-            f"{heir} now owns the group",
-            Event("transfer", heir, self._user_id),
-            roster.members,
+        return announce(
+            tx, roster, f"{heir} now owns the group", Event("transfer", heir, self._user_id)
         )

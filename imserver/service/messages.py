@@ -121,6 +121,8 @@ class Send(Command):
                 raise ApiError(Code.NOT_FOUND, "There is no such group")
             uid = roster.members.get(self._sender)
             if uid is None:
+                if roster.private:
+                    raise ApiError(Code.NOT_FOUND, "There is no such group")
                 raise ApiError(Code.FORBIDDEN, "Join the group before sending to it")
             cid = roster.cid
             users = roster.members

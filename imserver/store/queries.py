@@ -36,12 +36,20 @@ USER_NAME: Final = "SELECT user_id FROM user WHERE uid = ?"
 FIND_DIRECT: Final = "SELECT cid FROM conversation WHERE low_uid = ? AND high_uid = ?"
 ADD_CONVERSATION: Final = "INSERT INTO conversation (low_uid, high_uid) VALUES (?, ?) RETURNING cid"
 ADD_GROUP: Final = (
-    'INSERT INTO "group" (cid, group_id, name, description, created_ms, updated_ms)'
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?5)"
+    'INSERT INTO "group" (cid, group_id, name, description, private, created_ms, updated_ms)'
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)"
 )
 TOUCH_GROUP: Final = 'UPDATE "group" SET updated_ms = ?2, closed = ?3 WHERE cid = ?1'
+CHANGE_GROUP: Final = (
+    'UPDATE "group" SET name = ?2, description = ?3, private = ?4, updated_ms = ?5 WHERE cid = ?1'
+)
+GROUPS_OF: Final = """
+    SELECT g.group_id FROM membership i JOIN "group" g ON g.cid = i.cid
+    WHERE i.uid = ? AND i.to_seq IS NULL
+    ORDER BY i.from_seq
+"""
 FIND_GROUP: Final = (
-    "SELECT cid, group_id, name, description, created_ms, updated_ms, closed"
+    "SELECT cid, group_id, name, description, private, created_ms, updated_ms, closed"
     ' FROM "group" WHERE group_id = ?'
 )
 GROUP_MEMBERS: Final = """
@@ -70,6 +78,23 @@ HEIR: Final = """
     SELECT m.uid, u.user_id FROM member m JOIN user u ON u.uid = m.uid
     WHERE m.cid = ? AND m.active
     ORDER BY m.role DESC, m.joined_seq, m.ordinal LIMIT 1
+"""
+END_ALL_MEMBERS: Final = "UPDATE member SET active = 0, role = 0 WHERE cid = ?"
+END_ALL_MEMBERSHIPS: Final = """
+    UPDATE membership SET to_seq = ?2
+    WHERE cid = ?1 AND to_seq IS NULL AND uid IN (SELECT uid FROM member WHERE cid = ?1)
+"""
+PUT_INVITATION: Final = """
+    INSERT INTO invitation (uid, cid, by_uid, invited_ms) VALUES (?, ?, ?, ?)
+    ON CONFLICT (uid, cid) DO NOTHING RETURNING 1
+"""
+FIND_INVITATION: Final = "SELECT 1 FROM invitation WHERE uid = ? AND cid = ?"
+TAKE_INVITATION: Final = "DELETE FROM invitation WHERE uid = ? AND cid = ? RETURNING 1"
+INVITATIONS_OF: Final = """
+    SELECT g.group_id, g.name, u.user_id, v.invited_ms
+    FROM invitation v JOIN "group" g ON g.cid = v.cid JOIN user u ON u.uid = v.by_uid
+    WHERE v.uid = ? AND NOT g.closed
+    ORDER BY v.invited_ms, g.group_id
 """
 BEGIN_MEMBERSHIP: Final = "INSERT INTO membership (uid, cid, from_seq) VALUES (?, ?, ?)"
 END_MEMBERSHIP: Final = (

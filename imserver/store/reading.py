@@ -18,6 +18,7 @@ from imserver.domain.model import (
     SYSTEM_USER,
     Event,
     Group,
+    Invitation,
     Level,
     Member,
     Message,
@@ -73,6 +74,7 @@ class GroupRow(NamedTuple):
     group_id: str
     name: str
     description: str
+    private: int
     created_ms: int
     updated_ms: int
     closed: int
@@ -264,6 +266,7 @@ class GroupView(NamedTuple):
             members=[user for user, _, role, _ in self.members if role != Role.OWNER],
             created_at=rfc3339(self.group.created_ms),
             updated_at=rfc3339(self.group.updated_ms),
+            private=bool(self.group.private),
         )
 
     def list_members(self) -> list[Member]:
@@ -287,3 +290,23 @@ def find_group(db: apsw.Connection, group_id: str) -> GroupView | None:
         return None
     group = GroupRow(*row)
     return GroupView(group, every(db, queries.GROUP_MEMBERS, (group.cid,)))
+
+
+def groups_of(db: apsw.Connection, user_id: str) -> list[Group]:
+    """The groups that a user is in, in the order in which they joined them."""
+    uid = find_uid(db, user_id)
+    if uid is None:
+        return []
+    views = (find_group(db, group_id) for (group_id,) in every(db, queries.GROUPS_OF, (uid,)))
+    return [view.describe() for view in views if view is not None]
+
+
+def invitations_of(db: apsw.Connection, user_id: str) -> list[Invitation]:
+    """The invitations that a user has neither taken nor declined, oldest first."""
+    uid = find_uid(db, user_id)
+    if uid is None:
+        return []
+    return [
+        Invitation(group_id, name, by, rfc3339(invited_ms))
+        for group_id, name, by, invited_ms in every(db, queries.INVITATIONS_OF, (uid,))
+    ]

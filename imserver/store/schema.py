@@ -108,6 +108,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (cid, uid, seq)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- Private groups: joining needs an invitation. The default is that of the API document.
+    ALTER TABLE "group" ADD COLUMN private INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE invitation (
+        uid INTEGER NOT NULL REFERENCES user,
+        cid INTEGER NOT NULL REFERENCES conversation,
+        by_uid INTEGER NOT NULL REFERENCES user,
+        invited_ms INTEGER NOT NULL,
+        PRIMARY KEY (uid, cid)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 VERSION: Final = len(MIGRATIONS)

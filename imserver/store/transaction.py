@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from imserver.domain.model import MESSAGE_TYPES, Event, Level, Role
 from imserver.store import queries, reading
@@ -30,6 +30,7 @@ class Roster(Struct, frozen=True):
 
     cid: int
     group_id: str
+    private: bool
     members: dict[str, int]
 
 
@@ -123,11 +124,11 @@ class Transaction:
 
     # -- groups -------------------------------------------------------------------------------
 
-    def create_group(self, group_id: str, name: str, description: str) -> Roster:
+    def create_group(self, group_id: str, name: str, description: str, private: bool) -> Roster:
         """A new conversation with that group; nobody is in it yet."""
         cid = self._insert(queries.ADD_CONVERSATION, None, None)
-        self.db.execute(queries.ADD_GROUP, (cid, group_id, name, description, self.now_ms))
-        return Roster(cid, group_id, {})
+        self.db.execute(queries.ADD_GROUP, (cid, group_id, name, description, private, self.now_ms))
+        return Roster(cid, group_id, private, {})
 
     def roster(self, group_id: str) -> Roster | None:
         """Who is in a group; None if there is no such group or it is closed."""
@@ -137,7 +138,10 @@ class Transaction:
             if view is None:
                 return None
             roster = Roster(
-                view.group.cid, view.group.group_id, {user: uid for user, uid, *_ in view.members}
+                view.group.cid,
+                view.group.group_id,
+                bool(view.group.private),
+                {user: uid for user, uid, *_ in view.members},
             )
             self._keep_roster(roster)
         return roster
@@ -148,10 +152,8 @@ class Transaction:
 
     def was_member(self, group_id: str, uid: int) -> bool:
         """Whether a user ever belonged to a group, closed or not."""
-        row = reading.one(self.db, queries.FIND_GROUP, group_id)
-        return (
-            row is not None and reading.one(self.db, queries.FIND_MEMBER, row[0], uid) is not None
-        )
+        cid = self.find_closed(group_id)
+        return cid is not None and reading.one(self.db, queries.FIND_MEMBER, cid, uid) is not None
 
     def admit(
         self, roster: Roster, newcomers: Sequence[tuple[str, int, Role]], from_seq: int
@@ -161,7 +163,7 @@ class Transaction:
             self._begin_membership(roster.cid, uid, ordinal, from_seq, role)
         self.db.execute(queries.TOUCH_GROUP, (roster.cid, self.now_ms, 0))
         members = roster.members | {user_id: uid for user_id, uid, _ in newcomers}
-        return self._keep_roster(Roster(roster.cid, roster.group_id, members))
+        return self._keep_roster(structs.replace(roster, members=members))
 
     def dismiss(self, roster: Roster, user_id: str, to_seq: int) -> Roster:
         """Let a member go; the message at `to_seq` is the last that is theirs to see.
@@ -174,11 +176,42 @@ class Transaction:
         members = {name: number for name, number in roster.members.items() if name != user_id}
         closed = 0 if members else 1
         self.db.execute(queries.TOUCH_GROUP, (roster.cid, self.now_ms, closed))
-        remaining = Roster(roster.cid, roster.group_id, members)
+        remaining = structs.replace(roster, members=members)
         if closed:
-            self._rosters.pop(roster.group_id, None)
+            self._drop_roster(roster.group_id)
             return remaining
         return self._keep_roster(remaining)
+
+    def dissolve(self, roster: Roster, to_seq: int) -> None:
+        """Close a group; the message at `to_seq` is the last that its members see."""
+        self.db.execute(queries.END_ALL_MEMBERSHIPS, (roster.cid, to_seq))
+        self.db.execute(queries.END_ALL_MEMBERS, (roster.cid,))
+        self.db.execute(queries.TOUCH_GROUP, (roster.cid, self.now_ms, 1))
+        self._drop_roster(roster.group_id)
+
+    def change_group(self, roster: Roster, name: str, description: str, private: bool) -> Roster:
+        """Give a group new properties."""
+        self.db.execute(queries.CHANGE_GROUP, (roster.cid, name, description, private, self.now_ms))
+        return self._keep_roster(structs.replace(roster, private=private))
+
+    def invite(self, cid: int, uid: int, by_uid: int) -> bool:
+        """Give a user leave to join a group; says whether they had none yet."""
+        return (
+            reading.one(self.db, queries.PUT_INVITATION, uid, cid, by_uid, self.now_ms) is not None
+        )
+
+    def is_invited(self, cid: int, uid: int) -> bool:
+        """Whether a user has leave to join a group."""
+        return reading.one(self.db, queries.FIND_INVITATION, uid, cid) is not None
+
+    def take_invitation(self, cid: int, uid: int) -> bool:
+        """Use up an invitation; says whether there was one."""
+        return reading.one(self.db, queries.TAKE_INVITATION, uid, cid) is not None
+
+    def find_closed(self, group_id: str) -> int | None:
+        """The conversation of a group, closed or not."""
+        row = reading.one(self.db, queries.FIND_GROUP, group_id)
+        return None if row is None else int(row[0])
 
     def role(self, cid: int, uid: int) -> Role:
         """A member's role."""
@@ -340,10 +373,15 @@ class Transaction:
         cache[key] = number
 
     def _keep_roster(self, roster: Roster) -> Roster:
-        known = self._rosters.pop(roster.group_id, None)
-        self._remembered_members += len(roster.members) - (len(known.members) if known else 0)
+        self._drop_roster(roster.group_id)
+        self._remembered_members += len(roster.members)
         if self._remembered_members > _MOST_REMEMBERED:
             self._rosters.clear()
             self._remembered_members = len(roster.members)
         self._rosters[roster.group_id] = roster
         return roster
+
+    def _drop_roster(self, group_id: str) -> None:
+        known = self._rosters.pop(group_id, None)
+        if known is not None:
+            self._remembered_members -= len(known.members)

@@ -1,0 +1,358 @@
+"""What a group's owner and admins may do with it.
+
+Every command here is authorised by lookup: `_Governed.authorise` finds the caller's membership and
+role inside the transaction. To those who are not members the group does not exist.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.frames import (
+    AddMembers,
+    GroupRef,
+    MemberRef,
+    OneGroup,
+    SetRole,
+    UpdateGroup,
+    encode_json,
+    invitation_push,
+)
+from imserver.domain.model import Event, Group, Invitation, Role, check_user_id, rfc3339
+from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
+from imserver.service.groups import DONE, check_description, check_name, no_such_group
+from imserver.service.notices import Notice, announce
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imserver.store.transaction import Roster, Transaction
+
+_ROLES: Final = {"admin": Role.ADMIN, "member": Role.MEMBER}
+
+
+class _Governed(Command):
+    """A command on a group that needs a role in it."""
+
+    __slots__ = ("by", "group_id")
+
+    needs: ClassVar[Role] = Role.ADMIN
+
+    def __init__(self, caller: Caller, group_id: str) -> None:
+        self.by = caller.user_id
+        self.group_id = group_id
+
+    def authorise(self, tx: Transaction) -> Roster:
+        """The group, if the caller's role in it allows this.
+
+        Raises:
+            ApiError: `not_found` for those who are not in it, `forbidden` for a lesser role.
+        """
+        roster = tx.roster(self.group_id)
+        if roster is None or self.by not in roster.members:
+            raise no_such_group()
+        if tx.role(roster.cid, roster.members[self.by]) < self.needs:
+            raise ApiError(Code.FORBIDDEN, f"This needs the role {self.needs.label} in the group")
+        return roster
+
+    def member(self, tx: Transaction, roster: Roster, user_id: str) -> tuple[int, Role]:
+        """A member's number and role.
+
+        Raises:
+            ApiError: `not_found` for whom is not in the group.
+        """
+        uid = roster.members.get(user_id)
+        if uid is None:
+            raise ApiError(Code.NOT_FOUND, "There is no such member")
+        return uid, tx.role(roster.cid, uid)
+
+    def conclude(self, stored: Iterable[Notice]) -> Outcome:
+        """Done; everyone in the group is told what happened, if anything did."""
+        return Outcome(DONE, tuple(notice.delivery() for notice in stored))
+
+
+class _Updated(NamedTuple):
+    group: Group
+    notice: Notice | None
+
+
+def update_group(engine: Engine, caller: Caller, request: UpdateGroup) -> Update:
+    """Check new properties for form.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    name = None if request.name is None else check_name(request.name)
+    description = None if request.description is None else check_description(request.description)
+    return Update(caller, request.group_id, name, description, request.private)
+
+
+class Update(_Governed):
+    """Rename, describe, or change who may join; what stays as it was is no news."""
+
+    __slots__ = ("_description", "_name", "_private")
+
+    def __init__(
+        self,
+        caller: Caller,
+        group_id: str,
+        name: str | None,
+        description: str | None,
+        private: bool | None,
+    ) -> None:
+        super().__init__(caller, group_id)
+        self._name = name
+        self._description = description
+        self._private = private
+
+    def apply(self, tx: Transaction) -> _Updated:
+        """Store what is new."""
+        roster = self.authorise(tx)
+        view = tx.view_group(self.group_id)
+        assert view is not None
+        group = view.group
+        before = (group.name, group.description, bool(group.private))
+        after = (
+            before[0] if self._name is None else self._name,
+            before[1] if self._description is None else self._description,
+            before[2] if self._private is None else self._private,
+        )
+        if after == before:
+            return _Updated(view.describe(), None)
+        roster = tx.change_group(roster, *after)
+        notice = announce(
+            tx,
+            roster,
+            f"{self.by} changed {_changes(before, after)}",
+            Event("updated", self.by, self.by),
+        )
+        view = tx.view_group(self.group_id)
+        assert view is not None
+        return _Updated(view.describe(), notice)
+
+    def conclude(self, stored: _Updated) -> Outcome:  # type: ignore[override]
+        """The group as it is now."""
+        answer = encode_json(OneGroup(stored.group))
+        return Outcome(answer, () if stored.notice is None else (stored.notice.delivery(),))
+
+
+def _changes(before: tuple[str, str, bool], after: tuple[str, str, bool]) -> str:
+    said = []
+    if after[0] != before[0]:
+        said.append(f'the name to "{after[0]}"')
+    if after[1] != before[1]:
+        said.append("the description")
+    if after[2] != before[2]:
+        said.append("the group to " + ("private" if after[2] else "open"))
+    return " and ".join(said)
+
+
+def add_members(engine: Engine, caller: Caller, request: AddMembers) -> Add:
+    """Check the ids of newcomers.
+
+    Raises:
+        ApiError: `invalid_request`, `too_large`; `forbidden` for the server's own user id.
+    """
+    users = list(dict.fromkeys(request.members))
+    if not users:
+        raise ApiError(Code.INVALID_REQUEST, "members must name at least one user")
+    if len(users) > engine.limits.group_members:
+        raise ApiError(Code.TOO_LARGE, f"A group has at most {engine.limits.group_members} members")
+    for user in users:
+        check_user_id(user, "members")
+    return Add(caller, request.group_id, users, engine.limits.group_members)
+
+
+class Add(_Governed):
+    """Let users in who did not ask; those who are in already stay as they are."""
+
+    __slots__ = ("_most", "_users")
+
+    def __init__(self, caller: Caller, group_id: str, users: list[str], most: int) -> None:
+        super().__init__(caller, group_id)
+        self._users = users
+        self._most = most
+
+    def apply(self, tx: Transaction) -> tuple[Notice, ...]:
+        """Admit them, each with a message of their own.
+
+        Raises:
+            ApiError: `too_large` for more than a group may have.
+        """
+        roster = self.authorise(tx)
+        new = [user for user in self._users if user not in roster.members]
+        if len(roster.members) + len(new) > self._most:
+            raise ApiError(Code.TOO_LARGE, f"A group has at most {self._most} members")
+        notices = []
+        for user in new:
+            uid = tx.name_user(user)
+            tx.take_invitation(roster.cid, uid)
+            roster = tx.admit(roster, [(user, uid, Role.MEMBER)], tx.next_seq)
+            notices.append(
+                announce(tx, roster, f"{self.by} added {user}", Event("added", user, self.by))
+            )
+        return tuple(notices)
+
+
+def remove_member(engine: Engine, caller: Caller, request: MemberRef) -> Remove:
+    """Let a member be put out."""
+    return Remove(caller, request.group_id, request.user_id)
+
+
+class Remove(_Governed):
+    """Put a member out; the message that says so is the last they see. Nobody removes the owner,
+    and only the owner removes an admin. To go oneself is to leave.
+    """
+
+    __slots__ = ("_user_id",)
+
+    def __init__(self, caller: Caller, group_id: str, user_id: str) -> None:
+        super().__init__(caller, group_id)
+        self._user_id = user_id
+
+    def apply(self, tx: Transaction) -> tuple[Notice, ...]:
+        """Dismiss them.
+
+        Raises:
+            ApiError: `forbidden` for somebody of the same role or a higher one.
+        """
+        roster = self.authorise(tx)
+        _, role = self.member(tx, roster, self._user_id)
+        if role >= tx.role(roster.cid, roster.members[self.by]):
+            raise ApiError(Code.FORBIDDEN, "Only a higher role may remove this member")
+        event = Event("removed", self._user_id, self.by)
+        notice = announce(tx, roster, f"{self.by} removed {self._user_id}", event)
+        tx.dismiss(roster, self._user_id, tx.next_seq - 1)
+        return (notice,)
+
+
+def set_role(engine: Engine, caller: Caller, request: SetRole) -> Appoint:
+    """Check a role for form.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    role = _ROLES.get(request.role)
+    if role is None:
+        raise ApiError(Code.INVALID_REQUEST, "role must be admin or member")
+    return Appoint(caller, request.group_id, request.user_id, role)
+
+
+class Appoint(_Governed):
+    """Make a member an admin, or an admin a member again."""
+
+    __slots__ = ("_role", "_user_id")
+
+    needs = Role.OWNER
+
+    def __init__(self, caller: Caller, group_id: str, user_id: str, role: Role) -> None:
+        super().__init__(caller, group_id)
+        self._user_id = user_id
+        self._role = role
+
+    def apply(self, tx: Transaction) -> tuple[Notice, ...]:
+        """Store the role; the same again is no news.
+
+        Raises:
+            ApiError: `forbidden` for the owner, who hands the group over instead.
+        """
+        roster = self.authorise(tx)
+        uid, role = self.member(tx, roster, self._user_id)
+        if role is Role.OWNER:
+            raise ApiError(Code.FORBIDDEN, "The owner stays owner until the group is transferred")
+        if role is self._role:
+            return ()
+        tx.set_role(roster.cid, uid, self._role)
+        event = Event("role", self._user_id, self.by, self._role.label)
+        sentence = f"{self.by} made {self._user_id} {_ARTICLES[self._role]}"
+        return (announce(tx, roster, sentence, event),)
+
+
+_ARTICLES: Final = {Role.ADMIN: "an admin", Role.MEMBER: "a member"}
+
+
+def transfer_group(engine: Engine, caller: Caller, request: MemberRef) -> Transfer:
+    """Let a group be handed over."""
+    return Transfer(caller, request.group_id, request.user_id)
+
+
+class Transfer(_Governed):
+    """Make another member the owner; the old one stays as an admin."""
+
+    __slots__ = ("_user_id",)
+
+    needs = Role.OWNER
+
+    def __init__(self, caller: Caller, group_id: str, user_id: str) -> None:
+        super().__init__(caller, group_id)
+        self._user_id = user_id
+
+    def apply(self, tx: Transaction) -> tuple[Notice, ...]:
+        """Change both roles; to oneself is no news."""
+        roster = self.authorise(tx)
+        uid, role = self.member(tx, roster, self._user_id)
+        if role is Role.OWNER:
+            return ()
+        tx.set_role(roster.cid, roster.members[self.by], Role.ADMIN)
+        tx.set_role(roster.cid, uid, Role.OWNER)
+        event = Event("transfer", self._user_id, self.by, Role.OWNER.label)
+        return (announce(tx, roster, f"{self._user_id} now owns the group", event),)
+
+
+def dissolve_group(engine: Engine, caller: Caller, request: GroupRef) -> Dissolve:
+    """Let a group be closed for good."""
+    return Dissolve(caller, request.group_id)
+
+
+class Dissolve(_Governed):
+    """Close a group; its messages stay with those who could see them."""
+
+    __slots__ = ()
+
+    needs = Role.OWNER
+
+    def apply(self, tx: Transaction) -> tuple[Notice, ...]:
+        """End every membership with the message that says so."""
+        roster = self.authorise(tx)
+        event = Event("dissolved", self.by, self.by)
+        notice = announce(tx, roster, f"{self.by} dissolved the group", event)
+        tx.dissolve(roster, tx.next_seq - 1)
+        return (notice,)
+
+
+def invite(engine: Engine, caller: Caller, request: MemberRef) -> Invite:
+    """Check the id of who is invited.
+
+    Raises:
+        ApiError: `invalid_request`; `forbidden` for the server's own user id.
+    """
+    return Invite(caller, request.group_id, check_user_id(request.user_id))
+
+
+class Invite(_Governed):
+    """Give a user leave to join; they are told, the group is not before they come."""
+
+    __slots__ = ("_user_id",)
+
+    def __init__(self, caller: Caller, group_id: str, user_id: str) -> None:
+        super().__init__(caller, group_id)
+        self._user_id = user_id
+
+    def apply(self, tx: Transaction) -> tuple[Invitation, int] | None:
+        """Store the invitation; for a member, or again, it is no news."""
+        roster = self.authorise(tx)
+        if self._user_id in roster.members:
+            return None
+        if not tx.invite(roster.cid, tx.name_user(self._user_id), roster.members[self.by]):
+            return None
+        view = tx.view_group(self.group_id)
+        assert view is not None
+        invitation = Invitation(self.group_id, view.group.name, self.by, rfc3339(tx.now_ms))
+        return invitation, tx.now_ms
+
+    def conclude(self, stored: tuple[Invitation, int] | None) -> Outcome:  # type: ignore[override]
+        """Done; the invited one is told."""
+        if stored is None:
+            return Outcome(DONE)
+        return Outcome(DONE, (Delivery(invitation_push(*stored), {self._user_id}),))

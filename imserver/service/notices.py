@@ -1,0 +1,43 @@
+"""System messages: what happens in a group stands in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from imserver.domain.frames import encode_json, push_of
+from imserver.domain.model import SYSTEM_USER, Event, Level, Message, message_id
+from imserver.service.engine import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from imserver.store.transaction import Roster, Transaction
+
+_SYSTEM_UID: Final = 0
+
+
+class Notice(NamedTuple):
+    """A system message as stored, and who gets it."""
+
+    message: Message
+    users: Collection[str]
+
+    def delivery(self) -> Delivery:
+        """The push that carries it."""
+        return Delivery(push_of(self.message, encode_json(self.message)), self.users)
+
+
+def announce(tx: Transaction, roster: Roster, sentence: str, event: Event) -> Notice:
+    """Store a system message in a group; all of `roster` get it."""
+    seq = tx.append(roster.cid, _SYSTEM_UID, "system", sentence, event)
+    message = Message(
+        id=message_id(seq),
+        sender_id=SYSTEM_USER,
+        group_id=roster.group_id,
+        type="system",
+        content=sentence,
+        status=Level.SENT.label,
+        timestamp=tx.now_ms,
+        event=event,
+    )
+    return Notice(message, roster.members)
