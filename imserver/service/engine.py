@@ -79,10 +79,17 @@ class Command(ABC):
 
 
 class Who(Enum):
-    """Who may call an operation at all."""
+    """Who may call an operation. Transports ask for a name; the rest is looked up where the
+    operation is done, and tried out by a test for every row.
+    """
 
     ANYONE = "anyone"
     USER = "any user"
+    PARTICIPANT = "who may see the message"
+    RECIPIENT = "who may see the message and did not send it"
+    MEMBER = "a member of the group"
+    ADMIN = "the group's owner and admins"
+    OWNER = "the group's owner"
 
 
 @dataclass(frozen=True, slots=True)

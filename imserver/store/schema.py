@@ -114,8 +114,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
     CREATE TABLE invitation (
         uid INTEGER NOT NULL REFERENCES user,
-        cid INTEGER NOT NULL REFERENCES conversation,
-        by_uid INTEGER NOT NULL REFERENCES user,
+        cid INTEGER NOT NULL,
+        by_uid INTEGER NOT NULL,
         invited_ms INTEGER NOT NULL,
         PRIMARY KEY (uid, cid)
     ) STRICT, WITHOUT ROWID;

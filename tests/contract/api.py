@@ -34,6 +34,16 @@ PATHS = {
     "get_members": ("GET", "/api/v1/groups/{group_id}/members"),
     "join_group": ("POST", "/api/v1/groups/{group_id}/join"),
     "leave_group": ("POST", "/api/v1/groups/{group_id}/leave"),
+    "list_groups": ("GET", "/api/v1/groups"),
+    "update_group": ("PATCH", "/api/v1/groups/{group_id}"),
+    "dissolve_group": ("DELETE", "/api/v1/groups/{group_id}"),
+    "add_members": ("POST", "/api/v1/groups/{group_id}/members"),
+    "remove_member": ("DELETE", "/api/v1/groups/{group_id}/members/{user_id}"),
+    "set_role": ("PUT", "/api/v1/groups/{group_id}/members/{user_id}"),
+    "transfer_group": ("POST", "/api/v1/groups/{group_id}/transfer"),
+    "invite": ("POST", "/api/v1/groups/{group_id}/invitations"),
+    "list_invitations": ("GET", "/api/v1/invitations"),
+    "decline_invitation": ("DELETE", "/api/v1/invitations/{group_id}"),
 }
 
 
@@ -99,6 +109,10 @@ class Api(ABC):
         """Leave a group."""
         return await self.call("leave_group", {"group_id": group_id})
 
+    async def govern(self, operation: str, group_id: str, **request: Any) -> dict[str, Any]:
+        """Do something to a group that a role is needed for."""
+        return await self.call(operation, {"group_id": group_id} | request)
+
 
 class OverWebSocket(Api):
     """An operation is a frame of its own type."""
@@ -124,7 +138,7 @@ class OverRest(Api):
         others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
         if method == "GET":
             return await self.rest.get(path, **others)
-        return await self.rest.post(path, others)
+        return await self.rest.ask(method, path, others or None)
 
 
 async def refusal_of(call: Awaitable[Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from imserver.domain.errors import CATALOGUE, Code
 from imserver.domain.model import MAX_SEQ
 from imserver.service.engine import Who
 from imserver.service.operations import COMMON_ERRORS, OPERATIONS
-from tests.contract.api import PATHS, REST, TRANSPORTS, WEBSOCKET, Api, acting, refusal_of
+from tests.contract.api import PATHS, REST, TRANSPORTS, WEBSOCKET, Api, acting, code_of, refusal_of
 from tests.support import Refused, connect, login, rest, running_server
 
 if TYPE_CHECKING:
@@ -346,6 +346,197 @@ async def _(stage: Stage) -> None:
         await mallory.leave_group(await alice.create_group())
 
 
+@scenario("list_groups")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        assert await bob.call("list_groups", {}) == {"groups": []}
+        first, second = await alice.create_group("bob"), await alice.create_group("bob")
+        await alice.create_group()
+        groups = (await bob.call("list_groups", {}))["groups"]
+        assert groups == [await bob.get_group(first), await bob.get_group(second)]
+        await bob.leave_group(first)
+        assert [group["id"] for group in (await bob.call("list_groups", {}))["groups"]] == [second]
+
+
+@scenario("update_group")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob", name="Old", description="d")
+        answer = await alice.govern("update_group", group_id, name="New", private=True)
+        assert answer["group"] == await bob.get_group(group_id)
+        assert answer["group"]["name"] == "New"
+        assert answer["group"]["description"] == "d"
+        assert answer["group"]["private"] is True
+        assert await told(bob) == ["created", "updated"]
+        await alice.govern("update_group", group_id, name="New")
+        assert await told(bob) == ["created", "updated"]  # nothing new is no news
+
+
+@scenario("dissolve_group")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob")
+        sent = await bob.send_to_group(group_id)
+        await alice.govern("dissolve_group", group_id)
+        for user in (alice, bob):
+            assert await code_of(user.get_group(group_id)) == "not_found"
+            assert await code_of(user.send_to_group(group_id)) == "not_found"
+            assert await code_of(user.join_group(group_id)) == "not_found"
+            assert (await user.call("list_groups", {}))["groups"] == []
+            assert (await user.get_message(sent))["id"] == sent
+            assert await told(user) == ["created", "dissolved"]
+            await user.leave_group(group_id)  # they were in it, and are not
+
+
+@scenario("add_members")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, login(stage.server, "bob") as bob:
+        group_id = await alice.create_group(private=True)
+        before = await alice.send_to_group(group_id)
+        await alice.govern("add_members", group_id, members=["bob", "carol", "bob", "alice"])
+        assert (await alice.get_group(group_id))["members"] == ["bob", "carol"]
+        event = (await bob.push())["data"]["event"]
+        assert event == {"kind": "added", "user_id": "bob", "by": "alice"}
+    async with stage.act("bob") as bob:
+        assert await code_of(bob.get_message(before)) == "not_found"
+        assert await told(bob) == ["added", "added"]
+
+
+@scenario("remove_member")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob")
+        await alice.govern("remove_member", group_id, user_id="bob")
+        after = await alice.send_to_group(group_id)
+        assert await told(bob) == ["created", "removed"]
+        assert await code_of(bob.get_message(after)) == "not_found"
+        assert await code_of(bob.get_group(group_id)) == "not_found"
+
+
+@scenario("set_role")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob")
+        for role in ("admin", "admin", "member"):
+            await alice.govern("set_role", group_id, user_id="bob", role=role)
+            members = await bob.get_members(group_id)
+            assert [member["role"] for member in members] == ["owner", role]
+        assert await told(bob) == ["created", "role", "role"]
+
+
+@scenario("transfer_group")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob")
+        await alice.govern("transfer_group", group_id, user_id="bob")
+        group = await bob.get_group(group_id)
+        assert (group["owner_id"], group["members"]) == ("bob", ["alice"])
+        roles = {member["user_id"]: member["role"] for member in await bob.get_members(group_id)}
+        assert roles == {"alice": "admin", "bob": "owner"}
+        assert await told(bob) == ["created", "transfer"]
+
+
+@scenario("invite")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, login(stage.server, "bob") as socket:
+        group_id = await alice.create_group(name="Secret", private=True)
+        for _ in range(2):
+            await alice.govern("invite", group_id, user_id="bob")
+        push = await socket.push()
+        assert push["type"] == "invitation"
+        assert push["data"]["group_id"] == group_id
+        assert push["data"]["name"] == "Secret"
+        assert push["data"]["invited_by"] == "alice"
+        await socket.no_push()
+    async with stage.act("bob") as bob, stage.act("mallory") as mallory:
+        assert await code_of(bob.get_group(group_id)) == "not_found"
+        assert await code_of(mallory.join_group(group_id)) == "not_found"
+        assert await code_of(mallory.send_to_group(group_id)) == "not_found"
+        await bob.join_group(group_id)
+        assert (await bob.get_group(group_id))["members"] == ["bob"]
+        await bob.leave_group(group_id)
+        assert await code_of(bob.join_group(group_id)) == "not_found"  # it is used up
+
+
+@scenario("list_invitations")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        assert await bob.call("list_invitations", {}) == {"invitations": []}
+        first = await alice.create_group(name="One", private=True)
+        second = await alice.create_group(name="Two")
+        for group_id in (first, second):
+            await alice.govern("invite", group_id, user_id="bob")
+        listed = (await bob.call("list_invitations", {}))["invitations"]
+        named = {(entry["group_id"], entry["name"], entry["invited_by"]) for entry in listed}
+        assert named == {(first, "One", "alice"), (second, "Two", "alice")}
+        await bob.join_group(first)
+        await alice.govern("dissolve_group", second)
+        assert await bob.call("list_invitations", {}) == {"invitations": []}
+
+
+@scenario("decline_invitation")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group(private=True)
+        await alice.govern("invite", group_id, user_id="bob")
+        for _ in range(2):
+            await bob.call("decline_invitation", {"group_id": group_id})
+        assert await bob.call("list_invitations", {}) == {"invitations": []}
+        assert await code_of(bob.join_group(group_id)) == "not_found"
+
+
+async def told(user: Api) -> list[str]:
+    """The kinds of the system messages that a user can see, in order."""
+    page = await user.sync_offline(last_message_id="msg_0", include_own=True)
+    return [message["event"]["kind"] for message in page["messages"] if "event" in message]
+
+
+# What is asked of a group, for the refusals that all have in common.
+GOVERNED: dict[str, dict[str, Any]] = {
+    "update_group": {"name": "New"},
+    "dissolve_group": {},
+    "add_members": {"members": ["late"]},
+    "remove_member": {"user_id": "bob"},
+    "set_role": {"user_id": "bob", "role": "admin"},
+    "transfer_group": {"user_id": "bob"},
+    "invite": {"user_id": "late"},
+}
+
+for _name, _request in GOVERNED.items():
+
+    @refusal(_name, Code.NOT_FOUND)
+    async def _(stage: Stage, name: str = _name, request: dict[str, Any] = _request) -> None:
+        async with stage.act("alice") as alice, stage.act("mallory") as mallory:
+            await mallory.govern(name, await alice.create_group("bob"), **request)
+
+    @refusal(_name, Code.FORBIDDEN)
+    async def _(stage: Stage, name: str = _name, request: dict[str, Any] = _request) -> None:
+        async with stage.act("alice") as alice, stage.act("carol") as carol:
+            await carol.govern(name, await alice.create_group("bob", "carol"), **request)
+
+
+@refusal("add_members", Code.TOO_LARGE)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        group_id = await alice.create_group("u1", "u2", "u3")
+        await alice.govern("add_members", group_id, members=["u4", "u5"])
+
+
+MALFORMED: dict[str, dict[str, Any]] = {
+    "update_group": {"name": ""},
+    "add_members": {"members": []},
+    "set_role": {"user_id": "bob", "role": "owner"},
+    "invite": {"user_id": "a b"},
+}
+
+for _name, _request in MALFORMED.items():
+
+    @refusal(_name, Code.INVALID_REQUEST)
+    async def _(stage: Stage, name: str = _name, request: dict[str, Any] = _request) -> None:
+        async with stage.act("alice") as alice:
+            await alice.govern(name, await alice.create_group("bob"), **request)
+
+
 GROUP_MEMBERS = 5  # at most, in what follows
 
 
@@ -445,16 +636,18 @@ def test_every_operation_with_something_to_check_refuses_what_is_malformed() -> 
     checked = {name for name, code in REFUSALS if code is Code.INVALID_REQUEST}
     # These take ids only: what is no id names nothing.
     by_id = {"get_message", "get_group", "get_members", "join_group", "leave_group"}
-    nothing = {"health", "stats"}
+    by_id |= {"dissolve_group", "remove_member", "transfer_group", "decline_invitation"}
+    nothing = {"health", "stats", "list_groups", "list_invitations"}
     assert checked == set(BY_NAME) - by_id - nothing
 
 
 # -- who may ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [op.name for op in OPERATIONS if op.who is Who.USER])
+@pytest.mark.parametrize("name", [op.name for op in OPERATIONS if op.who is not Who.ANYONE])
 async def test_operations_of_users_refuse_nobody(name: str) -> None:
     request = {"message_id": "msg_1", "group_id": "group_1", "status": "read"}
+    request |= {"user_id": "bob", "role": "admin", "members": ["bob"]}
     async with running_server() as server:
         for transport in transports_of(name):
             async with acting(server, transport, None) as nobody:

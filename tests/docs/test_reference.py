@@ -100,7 +100,10 @@ def test_every_field_of_a_message_is_documented(language: str) -> None:
     assert set(model.MESSAGE_TYPES) <= page.named(page.section(HEADINGS["a message"][language]))
     groups = page.section(HEADINGS["groups"][language])
     assert set(fields(model.Event)) <= page.named(groups)
-    source = (ROOT / "imserver/service/groups.py").read_text("utf-8")
+    source = "".join(
+        (ROOT / f"imserver/service/{name}.py").read_text("utf-8")
+        for name in ("groups", "governance")
+    )
     kinds = set(re.findall(r'Event\(\s*"(\w+)"', source))
     assert set(named_in_table(page, HEADINGS["groups"][language])) == kinds
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from imserver import Server
 
+PUSHES = ("new_message", "new_group_message", "message_status", "invitation")
 PATIENCE = 10.0  # seconds of real time before a test gives up on an answer
 
 
@@ -52,7 +53,7 @@ class Socket:
         await self.send(kind, data, **envelope)
         while True:
             frame = await self.receive()
-            if frame["type"] in ("new_message", "new_group_message", "message_status"):
+            if frame["type"] in PUSHES:
                 self._pushes.append(frame)
                 continue
             return frame
@@ -130,6 +131,14 @@ class Rest:
             Refused: the server refused.
         """
         return await self._call("GET", path, params=params)
+
+    async def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        """The answer to any other method.
+
+        Raises:
+            Refused: the server refused.
+        """
+        return await self._call(method, path, json=body)
 
     async def post(self, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
         """The answer to a POST.
