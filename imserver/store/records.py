@@ -152,11 +152,11 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
 
     COLUMNS = (
         "conversation.cid", "group.cid", "group.group_id", "group.name", "group.description",
-        "group.created_ms", "group.updated_ms", "group.closed",
+        "group.created_ms", "group.updated_ms", "group.closed", "group.private",
     )  # fmt: skip
     FROM = '"group"'
     SELECT = """
-        SELECT cid, group_id, name, description, created_ms, updated_ms, closed
+        SELECT cid, group_id, name, description, created_ms, updated_ms, closed, private
         FROM "group" ORDER BY cid
     """
 
@@ -167,11 +167,12 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
     created_ms: int
     updated_ms: int
     closed: bool
+    private: bool = False
 
     @classmethod
     def of(cls, *row: Any) -> Group:
         """See `Record`."""
-        cid, group_id, name, description, created_ms, updated_ms, closed = row
+        cid, group_id, name, description, created_ms, updated_ms, closed, private = row
         return cls(
             conversation=cid,
             group_id=group_id,
@@ -180,13 +181,14 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
             created_ms=created_ms,
             updated_ms=updated_ms,
             closed=bool(closed),
+            private=bool(private),
         )
 
     def put(self, into: Target) -> None:
         """See `Record`."""
         into.put("conversation (cid)", self.conversation)
         into.put(
-            '"group" (cid, group_id, name, description, created_ms, updated_ms, closed)',
+            '"group" (cid, group_id, name, description, created_ms, updated_ms, closed, private)',
             self.conversation,
             self.group_id,
             self.name,
@@ -194,6 +196,40 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
             self.created_ms,
             self.updated_ms,
             int(self.closed),
+            int(self.private),
+        )
+
+
+class Invitation(Record, tag="invitation", frozen=True, kw_only=True):
+    """Leave to join a group, neither taken nor declined."""
+
+    COLUMNS = ("invitation.uid", "invitation.cid", "invitation.by_uid", "invitation.invited_ms")
+    FROM = "invitation"
+    SELECT = """
+        SELECT v.cid, u.user_id, b.user_id, v.invited_ms
+        FROM invitation v JOIN user u ON u.uid = v.uid JOIN user b ON b.uid = v.by_uid
+        ORDER BY v.uid, v.cid
+    """
+
+    conversation: int
+    user: str
+    by: str
+    invited_ms: int
+
+    @classmethod
+    def of(cls, *row: Any) -> Invitation:
+        """See `Record`."""
+        cid, user, by, invited_ms = row
+        return cls(conversation=cid, user=user, by=by, invited_ms=invited_ms)
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        into.put(
+            "invitation (uid, cid, by_uid, invited_ms)",
+            into.uid(self.user),
+            self.conversation,
+            into.uid(self.by),
+            self.invited_ms,
         )
 
 
@@ -403,6 +439,7 @@ KINDS: Final[tuple[type[Record], ...]] = (
     User,
     Direct,
     Group,
+    Invitation,
     Member,
     Message,
     ClientMessage,
