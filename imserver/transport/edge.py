@@ -29,6 +29,7 @@ from imserver.domain.frames import error_body
 from imserver.transport import ws
 
 if TYPE_CHECKING:
+    from hypercorn.protocol import ProtocolWrapper
     from hypercorn.typing import (
         ASGIReceiveCallable,
         ASGISendCallable,
@@ -122,7 +123,10 @@ class _GivenBack:
         self.said = True
         for start in range(0, len(data), _REST_CHUNK):
             with trio.move_on_after(_REST_STALL) as patience:
-                await self._stream.send_all(memoryview(data)[start : start + _REST_CHUNK])
+                try:
+                    await self._stream.send_all(memoryview(data)[start : start + _REST_CHUNK])
+                except trio.BusyResourceError:  # it is being closed
+                    raise trio.BrokenResourceError("closed") from None
             if patience.cancelled_caught:
                 raise trio.BrokenResourceError("the client does not take its answer")
 
@@ -187,7 +191,7 @@ class _Application:
                 await send(message)
 
         stream: _GivenBack = scope["state"]["stream"]
-        if scope["type"] == "websocket" and scope["path"] == "/ws" and scope["http_version"] < "2":
+        if scope["type"] == "websocket" and scope["path"] == "/ws":
             if not stream.said:  # else hypercorn has refused it for what came with it
                 stream.take_back(_head_of(scope))
                 await trio.sleep_forever()  # hypercorn's tasks end here
@@ -195,10 +199,36 @@ class _Application:
         answered = stream.answered = trio.Event()
         try:
             await self._app(scope, receive, send_whole)
+        except* h11.ProtocolError:
+            # The client broke HTTP: hypercorn has refused the request meanwhile.
+            logger.debug("an answer could not be sent", exc_info=True)
         finally:
             stream.answered = None
             stream.said = False
             answered.set()
+
+
+class _Http1Server(TCPServer):
+    """hypercorn's server without HTTP/2, which is promised to nobody.
+
+    On request it would go over to it in mid-connection, where its errors are raised instead of
+    answered and nothing bounds how long an answer waits for the client's window.
+    """
+
+    @property
+    def protocol(self) -> ProtocolWrapper:
+        """What speaks with the client."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: ProtocolWrapper) -> None:
+        protocol.protocol._check_protocol = _stay  # type: ignore[union-attr, method-assign]
+        self._protocol = protocol
+
+
+async def _stay(request: h11.Request) -> None:
+    # An upgrade that is not known is ignored (RFC 9110, 7.8).
+    pass
 
 
 def _head_of(scope: WebsocketScope) -> bytes:
@@ -305,7 +335,7 @@ class Edge:
                 await self._lane.serve(sock, head)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("a connection broke", exc_info=True)
-        except* h11.ProtocolError:  # raised where hypercorn refuses a request for the second time
+        except* h11.ProtocolError:
             logger.debug("a client broke HTTP", exc_info=True)
         except* Exception:
             logger.exception("a connection failed")
@@ -341,7 +371,7 @@ class Edge:
         async with trio.open_nursery() as nursery:
             stream = _GivenBack(transport, head, nursery.cancel_scope)
             nursery.start_soon(_close_when_cancelled, stream)
-            await TCPServer(
+            await _Http1Server(
                 self._app,
                 self._http,
                 self._context,

@@ -10,6 +10,8 @@ import inspect
 import pytest
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -40,6 +42,15 @@ def test_hypercorn_asks_no_more_of_a_stream_than_ours_has() -> None:
     assert rest.count("self.stream") == 1, "a stream is asked for something new"  # its assignment
     # A stream without TLS is told by the lack of this.
     assert not hasattr(_GivenBack, "do_handshake")
+
+
+def test_hypercorn_can_be_kept_from_http2() -> None:
+    # Where it would go over to it, and where the object is that does so.
+    assert inspect.iscoroutinefunction(H11Protocol._check_protocol)
+    assert parameters(H11Protocol._check_protocol) == ["event"]
+    source = inspect.getsource(TCPServer.run)
+    assert source.count("self.protocol = ProtocolWrapper(") == 1
+    assert "self.protocol: H11Protocol" in inspect.getsource(ProtocolWrapper)
 
 
 def test_hypercorns_context_and_application_wrapper() -> None:

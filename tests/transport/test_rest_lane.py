@@ -212,3 +212,27 @@ async def test_an_absolute_target_is_understood() -> None:
         status, _, body = await raw.answer()
         assert status == 200
         assert json.loads(body)["status"] == "ok"
+
+
+@pytest.mark.parametrize("settings", ["AAMAAABkAAQAoAAAAAIAAAAA", "!!!"])
+async def test_an_offer_of_http2_is_ignored(settings: str) -> None:
+    # As RFC 9110, 7.8 allows: HTTP/2 in clear text is for nobody, and hypercorn's trips over much.
+    async with running_server() as server, open_raw(server) as raw:
+        for _ in range(2):
+            await raw.send(
+                b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+                b"Upgrade: h2c\r\nHTTP2-Settings: " + settings.encode() + b"\r\n\r\n"
+            )
+            status, _, body = await raw.answer()
+            assert status == 200
+            assert json.loads(body)["status"] == "ok"
+
+
+async def test_http2_without_asking_is_refused() -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        await raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        status, _, _ = await raw.answer()
+        assert 400 <= status < 600
+        with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
+            while await raw.stream.receive_some(1000):
+                pass
