@@ -139,6 +139,8 @@ def load(sql: str, path: Path) -> None:
     db = apsw.Connection(str(path))
     try:
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute(sql)
+        db.execute("PRAGMA synchronous = OFF")
+        with db:
+            db.execute(sql)
     finally:
         db.close()
