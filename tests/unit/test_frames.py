@@ -41,12 +41,17 @@ values = st.recursive(
     scalars,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
-        st.dictionaries(st.sampled_from(["type", "data", "message_id", "content", "x"]), inner),
+        st.dictionaries(
+            st.sampled_from(["type", "data", "message_id", "content", "x"]), inner, max_size=3
+        ),
     ),
-    max_leaves=12,
+    max_leaves=4,
 )
-NAMES = ["type", "data", "message_id", "timestamp", "user_id", "receiver_id", "group_id", "content", "client_msg_id", "status", "cumulative", "limit", "last_message_id", "members", "name"]
-fields = st.dictionaries(st.sampled_from(NAMES), values)
+NAMES = [
+    *("type", "data", "message_id", "timestamp", "user_id", "receiver_id", "group_id", "content"),
+    *("client_msg_id", "status", "cumulative", "limit", "last_message_id", "members", "name"),
+]
+fields = st.dictionaries(st.sampled_from(NAMES), values, max_size=5)
 texts = fields.map(lambda value: json.dumps(value).encode())
 
 
