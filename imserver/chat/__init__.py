@@ -1,0 +1,1 @@
+"""A small terminal chat on the client."""

@@ -1,0 +1,51 @@
+"""A client of the server, on trio: calls, events, and a connection that comes back by itself.
+
+    async with open_client("http://127.0.0.1:8080", "alice") as client:
+        await client.send("hello", to="bob")
+        async for event in client:
+            match event:
+                case Message():
+                    print(event.sender_id, event.content)
+
+Each message is seen once and in order, across reconnects and restarts of the server.
+"""
+
+from __future__ import annotations
+
+from imserver.client.client import Client, open_client
+from imserver.client.connection import Patience
+from imserver.client.errors import (
+    ClientClosed,
+    ClientError,
+    ConnectionLost,
+    Refused,
+    Unreachable,
+    Unread,
+)
+from imserver.client.events import Disconnected, Event, Gap, Reconnected
+from imserver.client.inbox import SyncPage
+from imserver.domain.errors import Code
+from imserver.domain.frames import StatusChange
+from imserver.domain.model import Group, Member, Message
+
+__all__ = [
+    "Client",
+    "ClientClosed",
+    "ClientError",
+    "Code",
+    "ConnectionLost",
+    "Disconnected",
+    "Event",
+    "Gap",
+    "Group",
+    "Member",
+    "Message",
+    "Patience",
+    "Reconnected",
+    "Refused",
+    "StatusChange",
+    "SyncPage",
+    "Unreachable",
+    "Unread",
+    "open_client",
+]
