@@ -337,6 +337,8 @@ class _Connection:
             for data in said:
                 outbox.put(data)
             outbox.flush()
+        elif self._protocol.close_rcvd_then_sent is False:
+            self.ended = True  # ours was said before; what the peer does now is its own affair
         else:
             self._goodbye += b"".join(said)
             if self._dispatcher.busy:
@@ -384,6 +386,9 @@ class _Connection:
         with suppress(OSError):  # full or gone: the reset says it
             self._sock.send(self._goodbye)
             self._sock.shutdown(socket.SHUT_WR)
+        if self._protocol.close_rcvd is not None:  # RFC 6455 section 7.1.1: the server closes first
+            self.ended = True
+            self._called.set()
 
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         """See `Link`."""
