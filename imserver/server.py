@@ -35,6 +35,7 @@ from imserver.store.writer import Writer
 from imserver.transport.edge import Edge, listen
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
+from imserver.transport.http import RestLane
 from imserver.transport.rest import build_app
 from imserver.transport.ws import WebSocketLane
 from imserver.version import __version__
@@ -148,17 +149,19 @@ async def open_server(
 
 
 def _edge(config: Config, engine: Engine, lane: WebSocketLane) -> Edge:
+    app = build_app(
+        engine,
+        version=__version__,
+        body_bytes=config.limits.body_bytes,
+        body_timeout=config.timeouts.request_body,
+    )
+    rest = RestLane(
+        app, idle_timeout=config.timeouts.rest_idle, header_bytes=config.limits.header_bytes
+    )
     return Edge(
         lane,
-        build_app(
-            engine,
-            version=__version__,
-            body_bytes=config.limits.body_bytes,
-            body_timeout=config.timeouts.request_body,
-        ),
+        rest,
         head_timeout=config.timeouts.request_head,
-        idle_timeout=config.timeouts.rest_idle,
-        header_bytes=config.limits.header_bytes,
         most_connections=room_for_connections(config.limits.connections),
         gate=_gate(config) if config.limits_admission else None,
     )

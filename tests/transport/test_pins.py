@@ -31,7 +31,7 @@ def test_hypercorns_server_takes_an_accepted_stream() -> None:
 
 
 def test_hypercorn_asks_no_more_of_a_stream_than_ours_has() -> None:
-    from imserver.transport.edge import _GivenBack
+    from imserver.transport.http import _GivenBack
 
     source = inspect.getsource(TCPServer)
     used = {name for name in dir(_GivenBack) if f"self.stream.{name}(" in source}

@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.config import Limits, Timeouts
-from imserver.transport import edge
+from imserver.transport import http
 from tests.support import login, rest, running_server
 from tests.support.clients import PATIENCE
 from tests.transport.raw import open_raw
@@ -142,7 +142,7 @@ async def test_a_head_beyond_the_limit_is_refused() -> None:
 
 
 async def test_half_a_body_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "_REST_ANSWER", 0.1)
+    monkeypatch.setattr(http, "_ANSWER", 0.1)
     async with running_server() as server, login(server, "bob") as bob:
         for vanish in (True, False):
             async with open_raw(server) as raw:
