@@ -71,7 +71,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
                 Figure("deliveries", "deliveries", "/s"),
                 Figure("messages", "messages", "/s"),
                 *_percentiles("receive", "send to receive", "50", "99"),
-                *_percentiles("last", "send to the last receiver", "50", "99"),
+                *_percentiles("last", "send to last receiver", "50", "99"),
                 *_COST,
                 _PER_COMMIT,
                 _SENT,
