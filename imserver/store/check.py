@@ -190,6 +190,17 @@ RULES: Final = (
         """,
         "user {0} came into conversation {1} at {2} without having left",
     ),
+    Rule(
+        "invitations",
+        "whoever is invited is invited by somebody to a group, and is not in it",
+        """
+        SELECT v.uid, v.cid, v.by_uid FROM invitation v
+        WHERE NOT EXISTS (SELECT 1 FROM "group" g WHERE g.cid = v.cid)
+           OR NOT EXISTS (SELECT 1 FROM user u WHERE u.uid = v.by_uid)
+           OR EXISTS (SELECT 1 FROM member m WHERE m.cid = v.cid AND m.uid = v.uid AND m.active)
+        """,
+        "user {0} is invited to conversation {1} by user {2}",
+    ),
     # -- messages -----------------------------------------------------------------------------
     Rule(
         "messages",

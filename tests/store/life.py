@@ -38,9 +38,9 @@ def lived_in(folder: Path) -> Iterator[Engines]:
 
 
 async def _live(engines: Engines) -> None:
-    async def do(operation: str, user_id: str, **request: Any) -> Any:
+    async def do(operation: str, caller: str, /, **request: Any) -> Any:
         engines.now_ms += 1000
-        answer = await engines.write(operation, Caller(user_id), request)
+        answer = await engines.write(operation, Caller(caller), request)
         assert isinstance(answer, dict), answer
         return answer
 
@@ -84,6 +84,20 @@ async def _live(engines: Engines) -> None:
     await say("李雷", "bye", group_id=closed)
     await do("leave_group", "dave", group_id=closed)
     await do("leave_group", "李雷", group_id=closed)
+
+    # A private one, with what its owner and admins do; and one that was dissolved.
+    group = (
+        await do("create_group", "alice", name="Board", members=["bob", "dave"], private=True)
+    )["group"]["id"]
+    await do("set_role", "alice", group_id=group, user_id="bob", role="admin")
+    await do("invite", "bob", group_id=group, user_id="carol")
+    await do("invite", "bob", group_id=group, user_id="李雷")
+    await do("join_group", "李雷", group_id=group)
+    await do("remove_member", "bob", group_id=group, user_id="dave")
+    await do("update_group", "bob", group_id=group, name="The board", description="of directors")
+    await do("transfer_group", "alice", group_id=group, user_id="bob")
+    group = (await do("create_group", "carol", name="Gone", members=["dave"]))["group"]["id"]
+    await do("dissolve_group", "carol", group_id=group)
 
 
 USERS = ["alice", "bob", "carol", "dave", "nobody", "李雷"]
