@@ -240,16 +240,30 @@ def _abandon(database: Database | None, lock: int | None) -> None:
 
 
 def _lock(path: Path) -> int:
+    lock = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Who serves the file comes first: POSIX locks are the process's, so to look into a file
+        # that another server of this process has open would take SQLite's locks from it.
+        if _lock_file(path).exists():
+            lock = take_lock(path)
         if path.exists():
             with path.open("r+b") as file:
                 head = file.read(16)
             if head and head != b"SQLite format 3\0":
                 raise StoreError(f"{path} is not an imserver database")
-    except OSError as error:
-        raise StoreError(f"cannot use the database {path}: {error.strerror}") from error
-    return take_lock(path)
+    except BaseException as error:
+        if lock is not None:
+            os.close(lock)
+        if isinstance(error, OSError):
+            raise StoreError(f"cannot use the database {path}: {error.strerror}") from error
+        raise
+    return take_lock(path) if lock is None else lock
+
+
+def _lock_file(path: Path) -> Path:
+    # By whatever name a database is called, it has one lock.
+    return Path(f"{path.resolve()}.lock")
 
 
 def take_lock(path: Path) -> int:
@@ -260,7 +274,7 @@ def take_lock(path: Path) -> int:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(f"cannot use the database {path}: {error.strerror}") from error
     try:

@@ -17,8 +17,9 @@ import pytest
 import trio
 
 import imserver
+from imserver.store.database import open_database
 from tests.e2e.process import COMMAND, PATIENCE, environment, run, snapshot, started
-from tests.support import login, rest
+from tests.support import login, rest, running_server
 from tests.transport.raw import CLOSE, Raw, open_raw, raw_websocket, request
 
 if TYPE_CHECKING:
@@ -145,6 +146,36 @@ async def test_a_database_held_by_a_running_server(tmp_path: Path) -> None:
     async with started(tmp_path) as server, login(server, "bob") as bob:
         page = await bob.call("sync_offline", {})
         assert [message["content"] for message in page["messages"]] == ["before", "after"]
+
+
+async def test_a_database_held_by_a_server_in_the_same_process(tmp_path: Path) -> None:
+    # POSIX locks are the process's: only to look into the file would take them from SQLite, and
+    # whoever opens the file next, with another program, would sweep the journal away at the end.
+    def locks() -> list[str]:
+        with open("/proc/locks") as file:
+            mine = [line.split() for line in file if line.split()[-4] == str(os.getpid())]
+        return sorted(" ".join(line[1:]) for line in mine)
+
+    async with running_server(data=str(tmp_path), database="imserver.db"):
+        before = locks()
+        assert before
+        with pytest.raises(imserver.StoreError, match="in use"):
+            async with running_server(data=str(tmp_path), database="imserver.db"):
+                pass
+        assert locks() == before
+
+
+def test_a_database_by_another_name_is_the_same_database(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "imserver.db").symlink_to(tmp_path / "data" / "imserver.db")
+    names = [str(tmp_path / folder / "imserver.db") for folder in ("data", "other")]
+    with (
+        open_database(names[0]),
+        pytest.raises(imserver.StoreError, match="in use"),
+        open_database(names[1]),
+    ):
+        pass
 
 
 async def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
