@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from imserver.domain.model import MESSAGE_TYPES, Role
-from imserver.store import queries
 from imserver.store.database import open_database
 
 if TYPE_CHECKING:
@@ -52,6 +51,24 @@ _SHARES: Final = {"direct": 13, "group": 5, "popular": 1, "silent": 1}  # of 20 
 _TEXT: Final = MESSAGE_TYPES.index("text")
 _SYSTEM: Final = MESSAGE_TYPES.index("system")
 
+
+# Statements of its own, with the columns named: those of the server change more often than the
+# schema, which grows by columns that have defaults.
+_CONVERSATION: Final = "INSERT INTO conversation (low_uid, high_uid) VALUES (?, ?) RETURNING cid"
+_GROUP: Final = """
+    INSERT INTO "group" (cid, group_id, name, description, created_ms, updated_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+"""
+_MEMBER: Final = """
+    INSERT INTO member (cid, uid, active, role, joined_ms, joined_seq, ordinal,
+                        delivered_seq, read_seq)
+    VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?5 - 1, ?5 - 1)
+"""
+_MEMBERSHIP: Final = "INSERT INTO membership (uid, cid, from_seq) VALUES (?, ?, ?)"
+_MESSAGE: Final = """
+    INSERT INTO message (seq, cid, sender_uid, type, content, sent_ms, event)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
 
 Roster = tuple[int, list[int]]  # a conversation's cid, and the uids of who is in it
 Slot = tuple[int, int]  # a conversation's cid, and the uid of one who writes there
@@ -130,20 +147,20 @@ def _add_users(db: apsw.Connection) -> None:
 
 
 def _conversation(db: apsw.Connection, low: int | None, high: int | None) -> int:
-    row = db.execute(queries.ADD_CONVERSATION, (low, high)).fetchone()
+    row = db.execute(_CONVERSATION, (low, high)).fetchone()
     assert row is not None
     return int(row[0])
 
 
 def _join(db: apsw.Connection, cid: int, uids: list[int], from_seq: int, owner: int) -> None:
     db.executemany(
-        queries.ADD_MEMBER,
+        _MEMBER,
         (
             (cid, uid, int(Role.OWNER if uid == owner else Role.MEMBER), _BEGIN_MS, from_seq, place)
             for place, uid in enumerate(uids)
         ),
     )
-    db.executemany(queries.BEGIN_MEMBERSHIP, ((uid, cid, from_seq) for uid in uids))
+    db.executemany(_MEMBERSHIP, ((uid, cid, from_seq) for uid in uids))
 
 
 def _add_groups(db: apsw.Connection, random: Random) -> list[Roster]:
@@ -154,13 +171,13 @@ def _add_groups(db: apsw.Connection, random: Random) -> list[Roster]:
         others = range(1, USERS) if number == 0 else random.sample(range(1, USERS), GROUP_SIZE - 1)
         uids = [owner, *(_uid(other) for other in others)]
         cid = _conversation(db, None, None)
-        db.execute(queries.ADD_GROUP, (cid, group(number), f"Group {number}", "", _BEGIN_MS))
+        db.execute(_GROUP, (cid, group(number), f"Group {number}", "", _BEGIN_MS))
         seq = number + 1
         _join(db, cid, uids, seq, owner)
         event = {"kind": "created", "user_id": user(0), "by": user(0)}
         sentence = f'{user(0)} created the group "Group {number}"'
         db.execute(
-            queries.ADD_MESSAGE,
+            _MESSAGE,
             (seq, cid, 0, _SYSTEM, sentence, _BEGIN_MS, json.dumps(event, separators=(",", ":"))),
         )
         rosters.append((cid, uids))
@@ -197,7 +214,7 @@ def _add_messages(
 
     for first in range(GROUPS + 1, messages + 1, _ROWS):
         last = min(first + _ROWS - 1, messages)
-        db.executemany(queries.ADD_MESSAGE, rows(first, last))
+        db.executemany(_MESSAGE, rows(first, last))
         if sys.stderr.isatty():
             print(f"\r{last:,} of {messages:,} messages", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
