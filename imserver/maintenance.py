@@ -369,10 +369,14 @@ def import_(
 
 @contextmanager
 def _source(file: Path) -> Iterator[IO[bytes]]:
-    with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as plain:
-        assert isinstance(plain, io.BufferedReader)
-        if plain.peek(2)[:2] == files.GZIP_MAGIC:
-            with gzip.GzipFile(fileobj=plain) as unpacked:
-                yield unpacked  # type: ignore[misc]
-        else:
-            yield plain
+    opened: Any = nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb")
+    with opened as plain:
+        buffered = io.BufferedReader(plain)
+        try:
+            if buffered.peek(2)[:2] == files.GZIP_MAGIC:
+                with gzip.GzipFile(fileobj=buffered) as unpacked:
+                    yield unpacked  # type: ignore[misc]
+            else:
+                yield buffered
+        finally:
+            buffered.detach()  # else it would close what it did not open

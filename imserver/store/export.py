@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Union
 
 import apsw
 import msgspec
@@ -35,10 +35,7 @@ if TYPE_CHECKING:
 
 _LINES: Final = 1000  # between two reports, and in one transaction
 
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
-    records.Header | records.User | records.Direct | records.Group | records.Member
-    | records.Message | records.ClientMessage | records.SelectiveAck | records.End
-)  # fmt: skip
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[(Header, *KINDS, End)])
 
 
 class Moved(NamedTuple):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Level, Role
 
@@ -320,7 +320,7 @@ class Message(Record, tag="message", frozen=True, kw_only=True):
     type: str
     content: str
     sent_ms: int
-    event: Raw | None = None
+    event: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, *row: Any) -> Message:
@@ -333,7 +333,7 @@ class Message(Record, tag="message", frozen=True, kw_only=True):
             type=MESSAGE_TYPES[kind],
             content=content,
             sent_ms=sent_ms,
-            event=None if event is None else Raw(event.encode()),
+            event=None if event is None else msgspec.json.decode(event),
         )
 
     def put(self, into: Target) -> None:
@@ -348,7 +348,7 @@ class Message(Record, tag="message", frozen=True, kw_only=True):
             MESSAGE_TYPES.index(self.type),
             self.content,
             self.sent_ms,
-            None if self.event is None else bytes(self.event).decode(),
+            None if self.event is None else msgspec.json.encode(self.event).decode(),
         )
 
 
