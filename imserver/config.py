@@ -105,6 +105,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: Annotated[str, Meta(min_length=1)] = "data"
     database: Annotated[str, Meta(min_length=1)] = "imserver.db"
     allow_open_network: bool = False
+    origins: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     log: Log = Log()
     store: Store = Store()
     limits: Limits = Limits()
@@ -181,7 +182,7 @@ def load_config(
     """
     settings = _read_file(file)
     for key, text in _from_environment(os.environ if environment is None else environment):
-        _put(settings, key, text)
+        _put(settings, key, text.split(",") if key == ("origins",) else text)
     for name, value in (flags or {}).items():
         if value is not None:
             _put(settings, tuple(name.split(".")), value)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from imserver.config import Config
+from imserver.config import Config, is_loopback
 from imserver.domain.errors import CloseCode
 from imserver.live.hub import Hub
 from imserver.live.rates import Rate
@@ -36,6 +36,7 @@ from imserver.transport.edge import Edge, listen
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
 from imserver.transport.http import RestLane
+from imserver.transport.origins import Origins
 from imserver.transport.rest import build_app
 from imserver.transport.ws import WebSocketLane
 from imserver.version import __version__
@@ -111,13 +112,15 @@ async def open_server(
             ),
             admission=_admission(config) if config.limits_admission else None,
         )
+        origins = Origins(config.origins, loopback=is_loopback(config.host))
         lane = WebSocketLane(
             engine,
+            origins,
             frame_bytes=config.limits.frame_bytes,
             header_bytes=config.limits.header_bytes,
             handshake_timeout=config.timeouts.request_head,
         )
-        edge = _edge(config, engine, lane)
+        edge = _edge(config, engine, lane, origins)
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
             storing.start_soon(lane.run)
@@ -148,9 +151,10 @@ async def open_server(
             storing.cancel_scope.cancel()  # nothing is left to write or to read from
 
 
-def _edge(config: Config, engine: Engine, lane: WebSocketLane) -> Edge:
+def _edge(config: Config, engine: Engine, lane: WebSocketLane, origins: Origins) -> Edge:
     app = build_app(
         engine,
+        origins,
         version=__version__,
         body_bytes=config.limits.body_bytes,
         body_timeout=config.timeouts.request_body,

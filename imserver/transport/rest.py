@@ -23,10 +23,24 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import Headers
 
+    from imserver.transport.origins import Origins
+
 logger = logging.getLogger(__name__)
 
 USER_HEADER: Final = "X-User-ID"
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+# Nothing here is a page: no browser is to take it for one, frame it, or keep it.
+_SECURITY_HEADERS: Final = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
+    "Access-Control-Allow-Headers": f"Content-Type, {USER_HEADER}, {IDEMPOTENCY_HEADER}",
+    "Access-Control-Max-Age": "600",  # seconds
+}
 _HTTP_CODES: Final = {
     404: ApiError(Code.NOT_FOUND, "There is no such path"),
     405: ApiError(Code.METHOD_NOT_ALLOWED),
@@ -37,13 +51,34 @@ _HTTP_CODES: Final = {
 }
 
 
-def build_app(engine: Engine, *, version: str, body_bytes: int, body_timeout: float) -> QuartTrio:
+def build_app(
+    engine: Engine, origins: Origins, *, version: str, body_bytes: int, body_timeout: float
+) -> QuartTrio:
     """The application: one route an operation, JSON in every answer, errors included."""
     app = QuartTrio("imserver", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = body_bytes
     app.config["BODY_TIMEOUT"] = body_timeout
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # they would say that they are HTML
     app.register_error_handler(HTTPException, _http_refusal)
+
+    async def look_at_origin() -> Response | None:
+        origin = request.headers.get("Origin")
+        if not origins.admits(origin, request.headers.get("Host")):
+            return _refusal(ApiError(Code.FORBIDDEN, "Pages of this origin may not use the server"))
+        if origin and request.method == "OPTIONS" and origins.allows(origin):
+            return Response(b"", 204, headers=_PREFLIGHT)
+        return None
+
+    async def finish(response: Response) -> Response:
+        response.headers.extend(_SECURITY_HEADERS)
+        origin = request.headers.get("Origin")
+        if origin and origins.allows(origin):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+        return response
+
+    app.before_request(look_at_origin)
+    app.after_request(finish)
     for operation in OPERATIONS:
         if operation.rest is not None:
             app.add_url_rule(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from imserver.service.engine import Engine
+    from imserver.transport.origins import Origins
 
 logger = logging.getLogger(__name__)
 # The codec reports what it sees at levels meant for debugging it; failures come as close codes.
@@ -54,8 +55,15 @@ class WebSocketLane:
     """Serves WebSocket connections that `edge` recognised by their first line."""
 
     def __init__(
-        self, engine: Engine, *, frame_bytes: int, header_bytes: int, handshake_timeout: float
+        self,
+        engine: Engine,
+        origins: Origins,
+        *,
+        frame_bytes: int,
+        header_bytes: int,
+        handshake_timeout: float,
     ) -> None:
+        self._origins = origins
         self._engine = engine
         self._pump = Pump(engine.hub.flush)
         self._frame_bytes = frame_bytes  # of one message, its fragments together
@@ -133,6 +141,11 @@ class WebSocketLane:
             return None
         if response.status_code != 101:
             await _refuse(sock, 400, ApiError(Code.INVALID_REQUEST))
+            return None
+        # Twice the same header is as good as a strange one.
+        origin, host = (", ".join(request.headers.get_all(name)) for name in ("Origin", "Host"))
+        if not self._origins.admits(origin or None, host):
+            await _refuse(sock, 403, ApiError(Code.FORBIDDEN, "This origin may not connect"))
             return None
         handshake.send_response(response)
         await _send(sock, b"".join(handshake.data_to_send()))

@@ -112,12 +112,20 @@ def another(key: tuple[str, ...]) -> Any:
             return "::1"
         case str():
             return value + "2"
+        case ():
+            return ("https://one.example", "https://two.example")
 
 
 @pytest.mark.parametrize("key", settings(), ids=".".join)
 def test_every_setting_has_a_variable_and_a_flag(key: tuple[str, ...]) -> None:
     wanted = another(key)
-    text = str(wanted).lower() if isinstance(wanted, bool) else str(wanted)
+    match wanted:
+        case bool():
+            text = str(wanted).lower()
+        case tuple():
+            text = ",".join(wanted)
+        case _:
+            text = str(wanted)
     assert at(load_config(environment={environment_name(key): text}), key) == wanted
     assert at(load_config(environment={}, flags={".".join(key): wanted}), key) == wanted
 

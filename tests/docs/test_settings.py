@@ -16,7 +16,7 @@ def default(key: tuple[str, ...]) -> Any:
     value: Any = Config()
     for name in key:
         value = getattr(value, name)
-    return value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def test_the_file_changes_nothing() -> None:
