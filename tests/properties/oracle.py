@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 LABELS = ("sent", "delivered", "read")
+ROLES = ("member", "admin", "owner")
+DONE = {"success": True}
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,14 @@ class Circle:
     owner: str
     created: int
     updated: int
+    private: bool = False
+    admins: set[str] = field(default_factory=set)
     members: dict[str, int] = field(default_factory=dict)  # when each one came
     stays: dict[str, list[list[int | None]]] = field(default_factory=dict)  # first and last seq
+
+    def rank(self, user: str) -> int:
+        """0 for members, 1 for admins, 2 for the owner."""
+        return 2 if user == self.owner else int(user in self.admins)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Oracle:
         self.reached: dict[tuple[str, int], int] = {}  # by recipient and seq: 1 or 2
         self.keys: dict[tuple[str, str], tuple[tuple[Any, ...], Post]] = {}
         self.devices: dict[Device, list[dict[str, Any]]] = {}  # what each is pushed
+        self.invitations: dict[tuple[str, str], tuple[str, int]] = {}  # by user and group
         self._most_members = most_members
 
     # -- what is true -------------------------------------------------------------------------
@@ -187,7 +196,7 @@ class Oracle:
             if circle is None:
                 return "not_found"
             if user not in circle.members:
-                return "forbidden"
+                return "not_found" if circle.private else "forbidden"
             users = set(circle.members)
             post = self._add(None, group, user, None, kind, content)
         else:
@@ -227,13 +236,20 @@ class Oracle:
                     self._push_status({sender}, {"message_id": f"msg_{highest}"} | change, device)
             highest = max(news.values())
             self._push_status({user}, {"message_id": f"msg_{highest}"} | change, device)
-        return {"success": True}
+        return DONE
 
     def create(
-        self, user: str, group: str, *, name: str, description: str, members: list[str]
+        self,
+        user: str,
+        group: str,
+        *,
+        name: str,
+        description: str,
+        members: list[str],
+        private: bool = False,
     ) -> dict[str, Any]:
         """A group that the server called `group`."""
-        circle = Circle(group, name, description, user, self.now, self.now)
+        circle = Circle(group, name, description, user, self.now, self.now, private)
         self.circles[group] = circle
         for member in dict.fromkeys([user, *members]):
             self._admit(circle, member)
@@ -245,28 +261,133 @@ class Oracle:
         if circle is None:
             return "not_found"
         if user in circle.members:
-            return {"success": True}
+            return DONE
+        if circle.private and (user, group) not in self.invitations:
+            return "not_found"
         if len(circle.members) >= self._most_members:
             return "too_large"
         self._admit(circle, user)
-        circle.updated = self.now
         self._announce(circle, f"{user} joined the group", "join", user, user)
-        return {"success": True}
+        return DONE
 
     def leave(self, user: str, *, group: str) -> dict[str, Any] | str:
         circle = self.circles.get(group)
         if circle is None or user not in circle.stays:
             return "not_found"
         if user not in circle.members:
-            return {"success": True}
+            return DONE
         self._announce(circle, f"{user} left the group", "leave", user, user)
-        circle.stays[user][-1][1] = self.newest
-        del circle.members[user]
-        circle.updated = self.now
+        self._dismiss(circle, user)
         if circle.owner == user and circle.members:
-            heir = circle.owner = next(iter(circle.members))
+            admins = [member for member in circle.members if member in circle.admins]
+            heir = circle.owner = (admins or list(circle.members))[0]
+            circle.admins.discard(heir)
             self._announce(circle, f"{heir} now owns the group", "transfer", heir, user)
-        return {"success": True}
+        return DONE
+
+    # -- what owners and admins do: each begins with who may --------------------------------
+
+    def update(
+        self,
+        by: str,
+        *,
+        group: str,
+        name: str | None = None,
+        description: str | None = None,
+        private: bool | None = None,
+    ) -> dict[str, Any] | str:
+        circle, refusal = self._governed(by, group, 1)
+        if circle is None:
+            return refusal
+        changes = []
+        if name not in (None, circle.name):
+            circle.name = name
+            changes.append(f'the name to "{name}"')
+        if description not in (None, circle.description):
+            circle.description = description
+            changes.append("the description")
+        if private not in (None, circle.private):
+            circle.private = private
+            changes.append(f"the group to {'private' if private else 'open'}")
+        if changes:
+            circle.updated = self.now
+            self._announce(circle, f"{by} changed {' and '.join(changes)}", "updated", by, by)
+        return {"group": self.describe(circle)}
+
+    def add(self, by: str, *, group: str, members: list[str]) -> dict[str, Any] | str:
+        circle, refusal = self._governed(by, group, 1)
+        if circle is None:
+            return refusal
+        new = [user for user in dict.fromkeys(members) if user not in circle.members]
+        if len(circle.members) + len(new) > self._most_members:
+            return "too_large"
+        for user in new:
+            self._admit(circle, user)
+            self._announce(circle, f"{by} added {user}", "added", user, by)
+        return DONE
+
+    def remove(self, by: str, *, group: str, user_id: str) -> dict[str, Any] | str:
+        circle, refusal = self._governed(by, group, 1)
+        if circle is None:
+            return refusal
+        if user_id not in circle.members:
+            return "not_found"
+        if circle.rank(user_id) >= circle.rank(by):
+            return "forbidden"
+        self._announce(circle, f"{by} removed {user_id}", "removed", user_id, by)
+        self._dismiss(circle, user_id)
+        return DONE
+
+    def appoint(self, by: str, *, group: str, user_id: str, role: str) -> dict[str, Any] | str:
+        circle, refusal = self._governed(by, group, 2)
+        if circle is None:
+            return refusal
+        if user_id not in circle.members:
+            return "not_found"
+        if user_id == circle.owner:
+            return "forbidden"
+        if ROLES[circle.rank(user_id)] != role:
+            (circle.admins.add if role == "admin" else circle.admins.discard)(user_id)
+            article = "an admin" if role == "admin" else "a member"
+            self._announce(circle, f"{by} made {user_id} {article}", "role", user_id, by, role)
+        return DONE
+
+    def transfer(self, by: str, *, group: str, user_id: str) -> dict[str, Any] | str:
+        circle, refusal = self._governed(by, group, 2)
+        if circle is None:
+            return refusal
+        if user_id not in circle.members:
+            return "not_found"
+        if user_id != by:
+            circle.owner = user_id
+            circle.admins = circle.admins - {user_id} | {by}
+            sentence = f"{user_id} now owns the group"
+            self._announce(circle, sentence, "transfer", user_id, by, "owner")
+        return DONE
+
+    def dissolve(self, by: str, *, group: str) -> dict[str, Any] | str:
+        circle, refusal = self._governed(by, group, 2)
+        if circle is None:
+            return refusal
+        self._announce(circle, f"{by} dissolved the group", "dissolved", by, by)
+        for user in list(circle.members):
+            self._dismiss(circle, user)
+        return DONE
+
+    def invite(self, by: str, *, group: str, user_id: str) -> dict[str, Any] | str:
+        circle, refusal = self._governed(by, group, 1)
+        if circle is None:
+            return refusal
+        if user_id not in circle.members and (user_id, group) not in self.invitations:
+            self.invitations[user_id, group] = (by, self.now)
+            data = self._invitation(user_id, group)
+            frame = {"type": "invitation", "data": data, "timestamp": self.now}
+            self._push({user_id}, frame, None)
+        return DONE
+
+    def decline(self, user: str, *, group: str) -> dict[str, Any] | str:
+        self.invitations.pop((user, group), None)
+        return DONE
 
     # -- what is asked ------------------------------------------------------------------------
 
@@ -290,14 +411,27 @@ class Oracle:
             {
                 "group_id": group,
                 "user_id": member,
-                "role": "owner" if member == circle.owner else "member",
+                "role": ROLES[circle.rank(member)],
                 "joined_at": _date(came),
             }
             for member, came in circle.members.items()
         ]
 
+    def list_groups(self, user: str) -> list[dict[str, Any]]:
+        mine = [circle for circle in self.circles.values() if user in circle.members]
+        mine.sort(key=lambda circle: circle.stays[user][-1][0])
+        return [self.describe(circle) for circle in mine]
+
+    def list_invitations(self, user: str) -> list[dict[str, Any]]:
+        mine = [
+            (at, group)
+            for (whom, group), (_, at) in self.invitations.items()
+            if whom == user and self._open_circle(group) is not None
+        ]
+        return [self._invitation(user, group) for _, group in sorted(mine)]
+
     def describe(self, circle: Circle) -> dict[str, Any]:
-        return {
+        described = {
             "id": circle.id,
             "name": circle.name,
             "description": circle.description,
@@ -306,6 +440,7 @@ class Oracle:
             "created_at": _date(circle.created),
             "updated_at": _date(circle.updated),
         }
+        return described | {"private": True} if circle.private else described
 
     # -- how ----------------------------------------------------------------------------------
 
@@ -313,14 +448,36 @@ class Oracle:
         circle = self.circles.get(group)
         return circle if circle is not None and circle.members else None
 
+    def _governed(self, by: str, group: str, rank: int) -> tuple[Circle | None, str]:
+        """A group that somebody of that rank at least wants to govern, or the refusal."""
+        circle = self._open_circle(group)
+        if circle is None or by not in circle.members:
+            return None, "not_found"
+        return (None, "forbidden") if circle.rank(by) < rank else (circle, "")
+
     def _admit(self, circle: Circle, user: str) -> None:
         circle.members[user] = self.now
         circle.stays.setdefault(user, []).append([self.newest + 1, None])
+        circle.updated = self.now
+        self.invitations.pop((user, circle.id), None)
 
-    def _announce(self, circle: Circle, sentence: str, kind: str, whom: str, by: str) -> None:
-        event = {"kind": kind, "user_id": whom, "by": by}
+    def _dismiss(self, circle: Circle, user: str) -> None:
+        circle.stays[user][-1][1] = self.newest
+        del circle.members[user]
+        circle.admins.discard(user)
+        circle.updated = self.now
+
+    def _announce(
+        self, circle: Circle, sentence: str, kind: str, whom: str, by: str, role: str = ""
+    ) -> None:
+        event = {"kind": kind, "user_id": whom, "by": by} | ({"role": role} if role else {})
         post = self._add(None, circle.id, "system", None, "system", sentence, event)
         self._push_post(set(circle.members), post, None)
+
+    def _invitation(self, user: str, group: str) -> dict[str, Any]:
+        by, at = self.invitations[user, group]
+        name = self.circles[group].name
+        return {"group_id": group, "name": name, "invited_by": by, "invited_at": _date(at)}
 
     def _add(
         self,

@@ -55,6 +55,41 @@ keys = st.sampled_from([None, None, None, "k1", "k2", "k3"])
 kinds = st.sampled_from(["text", "text", "text", "image", None])
 # How far back in a conversation, up to what level, and whether cumulative.
 few_acks = st.lists(st.tuples(st.integers(0, 7), levels, rarely), min_size=1, max_size=5)
+# What owners and admins do, and what the oracle calls it.
+TOLD = {
+    "update_group": "update",
+    "add_members": "add",
+    "remove_member": "remove",
+    "set_role": "appoint",
+    "transfer_group": "transfer",
+    "dissolve_group": "dissolve",
+    "invite": "invite",
+}
+governance = st.one_of(
+    st.tuples(
+        st.just("update_group"),
+        st.sampled_from(
+            [
+                {"name": "renamed"},
+                {"description": "new"},
+                {"private": True},
+                {"private": False},
+                {"name": "again", "description": "", "private": True},
+            ]
+        ),
+    ),
+    st.tuples(
+        st.just("add_members"),
+        st.fixed_dictionaries({"members": st.lists(users, max_size=2)}),
+    ),
+    st.tuples(st.just("remove_member"), st.just({})),
+    st.tuples(
+        st.just("set_role"),
+        st.fixed_dictionaries({"role": st.sampled_from(["admin", "admin", "member"])}),
+    ),
+    st.tuples(st.just("transfer_group"), st.just({})),
+    st.tuples(st.sampled_from(["invite", "invite", "invite", "dissolve_group"]), st.just({})),
+)
 CONTENTS = {  # by what a failing example prints
     "short": "hi",
     "chinese": "你好",
@@ -159,7 +194,11 @@ class EngineMachine(RuleBasedStateMachine):
           held=st.booleans())  # fmt: skip
     def send_to_group(self, sender: str, group: int, content: str, kind: str | None,
                       key: str | None, via: int, held: bool) -> None:  # fmt: skip
-        target = {"receiver_id": "ann", "group_id": self._group(group)}
+        where = self._group(group)
+        members = list(self.oracle.circles[where].members)
+        if members and via % 4:
+            sender = members[via % len(members)]
+        target = {"receiver_id": "ann", "group_id": where}
         self._send(sender, target, CONTENTS[content], kind, key, via, held)
 
     @precondition(lambda self: self.oracle.keys)
@@ -193,10 +232,11 @@ class EngineMachine(RuleBasedStateMachine):
 
         self._write(Action("send_message", sender, device, request, tell), held)
 
-    @precondition(lambda self: self.oracle.posts)
     @rule(pick=numbers, senders=st.lists(users, min_size=2, max_size=6))
     def talk(self, pick: int, senders: list[str]) -> None:
         """A few short messages in one conversation, in one transaction."""
+        if not self.oracle.posts:
+            self.send("ann", "bob", "short", None, None, 0, held=False)
         post = self.oracle.posts[pick % self.oracle.newest]
         for number, sender in enumerate(senders):
             if post.group is not None:
@@ -239,20 +279,21 @@ class EngineMachine(RuleBasedStateMachine):
         self._write(Action("ack", user, device, request, tell), held=True)
 
     @precondition(lambda self: len(self.oracle.circles) < 4)
-    @rule(owner=users, members=st.lists(users, max_size=MOST_MEMBERS))
-    def create_group(self, owner: str, members: list[str]) -> None:
+    @rule(owner=users, members=st.lists(users, max_size=MOST_MEMBERS), private=rarely)
+    def create_group(self, owner: str, members: list[str], private: bool = False) -> None:
         members = [m for m in members if m != owner][: MOST_MEMBERS - 1] + members[:1]
         if len({owner, *members}) > MOST_MEMBERS:
             members = members[:-1]
         name = f"group {len(self.oracle.circles)}"
-        request = {"name": name, "description": "d", "members": members}
+        request = {"name": name, "description": "d", "members": members, "private": private}
 
         def tell(oracle: Oracle, answer: Any) -> Any:
             group = answer["group"]["id"]
             assert group.startswith("group_")
             assert len(group) == len("group_") + 12
             assert group not in oracle.circles
-            return oracle.create(owner, group, name=name, description="d", members=members)
+            what = {"name": name, "description": "d", "members": members, "private": private}
+            return oracle.create(owner, group, **what)
 
         self._write(Action("create_group", owner, None, request, tell), held=False)
 
@@ -270,6 +311,51 @@ class EngineMachine(RuleBasedStateMachine):
         circle = self.oracle.circles[self._group(group)]
         choices = list(circle.members) if sensible and circle.members else USERS
         self._come_or_go("leave", choices[pick % len(choices)], circle.id, via, held)
+
+    @precondition(lambda self: self.oracle.circles)
+    @rule(group=numbers, by_owner=often, by=users, whom=users, what=governance, via=numbers,
+          held=st.booleans())  # fmt: skip
+    def govern(self, group: int, by_owner: bool, by: str, whom: str, what: tuple[str, dict],
+               via: int, held: bool) -> None:  # fmt: skip
+        circle = self.oracle.circles[self._group(group)]
+        where = circle.id
+        by = circle.owner if by_owner else by
+        name, details = what
+        details = dict(details)
+        if name == "add_members":
+            details["members"] = [whom, *details["members"]]
+        elif name in ("remove_member", "set_role", "transfer_group", "invite"):
+            fitting = [user for user in USERS if (user in circle.members) is (name != "invite")]
+            details["user_id"] = fitting[via % len(fitting)] if fitting and via % 4 else whom
+        device = self._device(by, via)
+
+        def tell(oracle: Oracle, _: Any) -> Any:
+            return getattr(oracle, TOLD[name])(by, group=where, **details)
+
+        self._write(Action(name, by, device, {"group_id": where} | details, tell), held)
+
+    @precondition(lambda self: self.oracle.invitations)
+    @rule(pick=numbers, what=st.sampled_from(["join", "join", "decline"]), held=st.booleans())
+    def answer_invitation(self, pick: int, what: str, held: bool) -> None:
+        invitations = list(self.oracle.invitations)
+        user, group = invitations[pick % len(invitations)]
+
+        def tell(oracle: Oracle, _: Any) -> Any:
+            return getattr(oracle, what)(user, group=group)
+
+        name = "join_group" if what == "join" else "decline_invitation"
+        self._write(Action(name, user, None, {"group_id": group}, tell), held)
+
+    @precondition(lambda self: self.oracle.circles)
+    @rule(pick=numbers, group=numbers, senders=st.lists(users, max_size=3), held=st.booleans())
+    def be_away(self, pick: int, group: int, senders: list[str], held: bool) -> None:
+        """Leave, miss something, and come back."""
+        circle = self.oracle.circles[self._group(group)]
+        user = (list(circle.members) or USERS)[pick % (len(circle.members) or len(USERS))]
+        self._come_or_go("leave", user, circle.id, pick, held=True)
+        for sender in senders:
+            self._send(sender, {"group_id": circle.id}, "hi", None, None, pick, held=True)
+        self._come_or_go("join", user, circle.id, pick, held)
 
     @rule(user=users, what=st.sampled_from(["join", "leave"]))
     def come_or_go_nowhere(self, user: str, what: str) -> None:
@@ -293,7 +379,7 @@ class EngineMachine(RuleBasedStateMachine):
     def commit(self) -> None:
         """Hand everything that waits to the writer at one moment, and compare what it says."""
         waiting, self.waiting = self.waiting, []
-        answers = self._perform(waiting)
+        answers = self._perform(waiting) if waiting else []
         for action, answer in zip(waiting, answers, strict=True):
             if action is None:
                 assert answer == Code.INTERNAL
@@ -487,6 +573,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert got == [self.oracle.show(user, post) for post in backlog[: len(got)]]
         assert page["has_more"] is (len(got) < len(backlog))
         assert len(got) <= limit
+        assert page["newest_message_id"] == f"msg_{self.oracle.newest}"
         size = sum(len(msgspec.json.encode(message)) for message in got)
         assert len(got) <= 1 or size <= self.page_bytes
         if len(got) < min(limit, len(backlog)):
@@ -505,6 +592,10 @@ class EngineMachine(RuleBasedStateMachine):
             assert len(ids) == len(listed["members"])
             listed = listed["members"]
         assert listed == self.oracle.list_members(user, group)
+        groups = self._ask("list_groups", user, {})["groups"]
+        assert groups == self.oracle.list_groups(user)
+        invitations = self._ask("list_invitations", user, {})["invitations"]
+        assert invitations == self.oracle.list_invitations(user)
 
     def _group(self, pick: int) -> str:
         circles = list(self.oracle.circles)
@@ -553,7 +644,7 @@ class EngineMachine(RuleBasedStateMachine):
 
 def _sync_request(after: int | None, limit: int, own: bool) -> dict[str, Any]:
     cursor = {} if after is None else {"last_message_id": f"msg_{after}"}
-    return {"limit": limit, "include_own": own} | cursor
+    return {"limit": limit, "include_own": own, "include_newest": True} | cursor
 
 
 EngineMachine.TestCase.settings = settings(
