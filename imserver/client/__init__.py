@@ -26,7 +26,7 @@ from imserver.client.events import Disconnected, Event, Gap, Reconnected
 from imserver.client.inbox import SyncPage
 from imserver.domain.errors import Code
 from imserver.domain.frames import StatusChange
-from imserver.domain.model import Group, Member, Message
+from imserver.domain.model import Group, Invitation, Member, Message
 
 __all__ = [
     "Client",
@@ -38,6 +38,7 @@ __all__ = [
     "Event",
     "Gap",
     "Group",
+    "Invitation",
     "Member",
     "Message",
     "Patience",

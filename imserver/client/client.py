@@ -23,14 +23,15 @@ import trio
 
 from imserver.client.connection import Patience, parse_url
 from imserver.client.errors import ClientClosed, Unreachable, Unread
+from imserver.client.groups import GroupCalls
 from imserver.client.inbox import Inbox, SyncPage
 from imserver.client.lifeline import Lifeline
 from imserver.domain import frames
-from imserver.domain.model import Group, Member, Message, parse_message_id
+from imserver.domain.model import Message, parse_message_id
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
 
     from imserver.client.connection import Address
     from imserver.client.events import Event
@@ -104,7 +105,7 @@ async def open_client(
         raise lone
 
 
-class Client:
+class Client(GroupCalls):
     """One user's connection to a server; made by `open_client` alone.
 
     Iterating gives the events; one task at a time may do so. Cancelling it, or stopping, loses
@@ -124,9 +125,9 @@ class Client:
         patience: Patience,
         tls: ssl.SSLContext | None,
     ) -> None:
+        super().__init__(line)
         self.user_id = user_id
         self._address = address
-        self._line = line
         self._inbox = inbox
         self._patience = patience
         self._tls = tls
@@ -204,37 +205,6 @@ class Client:
             "get_message", frames.GetMessage(message_id), frames.OneMessage
         )
         return answer.message
-
-    async def create_group(
-        self, name: str, members: Iterable[str] = (), *, description: str = ""
-    ) -> Group:
-        """Create a group of this user and `members`.
-
-        Raises:
-            ConnectionLost: the connection ended before the answer; whether there is a group now
-                is unknown. If there is, its system message comes as an event.
-        """
-        request = frames.CreateGroup(name, description, list(members))
-        answer = await self._line.ask("create_group", request, frames.OneGroup, repeatable=False)
-        return answer.group
-
-    async def get_group(self, group_id: str) -> Group:
-        """A group that the user is in."""
-        answer = await self._line.ask("get_group", frames.GroupRef(group_id), frames.OneGroup)
-        return answer.group
-
-    async def members(self, group_id: str) -> list[Member]:
-        """Everyone in a group that the user is in, the owner included."""
-        answer = await self._line.ask("get_members", frames.GroupRef(group_id), frames.Members)
-        return answer.members
-
-    async def join(self, group_id: str) -> None:
-        """Join a group; again changes nothing."""
-        await self._line.ask("join_group", frames.GroupRef(group_id), frames.Success)
-
-    async def leave(self, group_id: str) -> None:
-        """Leave a group; again changes nothing."""
-        await self._line.ask("leave_group", frames.GroupRef(group_id), frames.Success)
 
     async def heartbeat(self) -> int:
         """The server's time, in milliseconds since the epoch."""

@@ -90,6 +90,9 @@ class Ended(NamedTuple):
     code: int | None = None  # of the close frame, if there was one
 
 
+_SILENT: Final = Ended("the server does not answer")
+
+
 class _Watched:
     """A stream that reports every sign of life, and its end, which the library may not do."""
 
@@ -133,6 +136,8 @@ class Connection:
         self._receive = receive  # takes each frame
         self._heard = 0.0  # when the last byte came
         self._scope = trio.CancelScope()  # its deadline: when an answer is overdue
+        self._is_open = False  # somebody is, or was, logged in on it
+        self._failure: ClientError | None = None  # why not
         self._ended = Ended("the connection broke")
 
     async def run(
@@ -148,33 +153,42 @@ class Connection:
         """
         deadline = trio.current_time() + self._patience.connect
         stream = await self._connect(deadline)
-        failure: ClientError | None = None
-        is_open = False
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    try:
-                        socket = await self._shake_hands(nursery, stream, deadline)
-                        await self._log_in(socket, login, deadline)
-                    except ClientError as error:
-                        failure = error
-                    else:
-                        is_open = True
-                        opened()
-                        await self._serve(socket, task)
-                    nursery.cancel_scope.cancel()
+                    await self._converse(nursery, stream, deadline, login, opened, task)
         except* ConnectionRejected as group:
-            failure = Unreachable(f"the server answers {_status(group)}, which is no WebSocket")
+            status = _status(group)
+            self._failure = Unreachable(f"the server answers {status}, which is no WebSocket")
         except* ConnectionClosed:
-            failure = failure or Unreachable("the connection broke")
+            self._failure = self._failure or Unreachable("the connection broke")
         finally:
             await trio.aclose_forcefully(stream)
-        if is_open:
-            return (
-                Ended("the server does not answer") if self._scope.cancelled_caught else self._ended
-            )
-        assert failure is not None
-        raise failure
+        if not self._is_open:
+            raise self._failure or Unreachable("the connection broke")
+        return _SILENT if self._scope.cancelled_caught else self._ended
+
+    async def _converse(
+        self,
+        nursery: trio.Nursery,
+        stream: trio.abc.Stream,
+        deadline: float,
+        login: Login,
+        opened: Callable[[], None],
+        task: Callable[[], Awaitable[None]],
+    ) -> None:
+        done = trio.Event()
+        library: trio.Nursery = await nursery.start(_shelter, done)
+        try:
+            socket = await self._shake_hands(library, stream, deadline)
+            await self._log_in(socket, login, deadline)
+            self._is_open = True
+            opened()
+            await self._serve(socket, task)
+        except ClientError as error:
+            self._failure = error
+        finally:
+            done.set()
 
     async def _connect(self, deadline: float) -> trio.abc.Stream:
         address = self._address
@@ -291,6 +305,19 @@ class Connection:
         self._scope.deadline = self._heard + self._patience.answer if awaited else math.inf
 
 
+async def _shelter(done: trio.Event, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """A nursery for the library's reader, out of reach of cancellation until `done`.
+
+    Without its reader a socket cannot be closed as the protocol wants it. What follows a
+    cancellation until `done` has a deadline: the goodbye.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.shield = True
+        task_status.started(nursery)
+        await done.wait()
+        nursery.cancel_scope.cancel()
+
+
 def _bytes(message: str | bytes) -> bytes:
     return message.encode() if isinstance(message, str) else message
 
@@ -302,10 +329,11 @@ def _end_of(closed: ConnectionClosed) -> Ended:
     return Ended(close.reason or f"closed with {close.code}", close.code)
 
 
-def _status(group: BaseExceptionGroup[ConnectionRejected]) -> int:
-    rejected = group.exceptions[0]
-    assert isinstance(rejected, ConnectionRejected)
-    return rejected.status_code
+def _status(error: BaseException) -> int:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ConnectionRejected)
+    return error.status_code
 
 
 def _sentence(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from imserver.domain.frames import StatusChange
-from imserver.domain.model import Message
+from imserver.domain.model import Invitation, Message
 
 
 class Disconnected(Struct, frozen=True):
@@ -16,7 +16,8 @@ class Disconnected(Struct, frozen=True):
 
 
 class Reconnected(Struct, frozen=True):
-    """The connection is back. What was missed follows; status changes in between are not told."""
+    """The connection is back. What was missed follows, but for status changes and
+    invitations: they are not told again, and are to be asked for."""
 
 
 class Gap(Struct, frozen=True):
@@ -31,4 +32,4 @@ class Gap(Struct, frozen=True):
     restored: bool = False
 
 
-Event = Message | StatusChange | Gap | Disconnected | Reconnected
+Event = Message | StatusChange | Invitation | Gap | Disconnected | Reconnected

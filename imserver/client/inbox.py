@@ -22,11 +22,14 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from imserver.client.events import Disconnected, Event, Gap, Reconnected
-from imserver.domain.frames import MAX_LIMIT, StatusChange, SyncOffline
+from imserver.domain.frames import MAX_LIMIT, SyncOffline
 from imserver.domain.model import Message, message_id, parse_message_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from imserver.domain.frames import StatusChange
+    from imserver.domain.model import Invitation
 
 MOST_OWN: Final = 10_000  # own messages remembered while the program reads no events
 _NOWHERE: Final = -1  # before the first place: no cursor
@@ -111,7 +114,7 @@ class Inbox:
         """There is a connection again, and nothing has come over it yet."""
         self._ready.append(Reconnected())
 
-    def push(self, item: Message | StatusChange) -> None:
+    def push(self, item: Message | StatusChange | Invitation) -> None:
         """Take what the server pushed.
 
         Raises:
@@ -119,7 +122,7 @@ class Inbox:
         """
         if self.behind:
             self._wait(item)
-        elif isinstance(item, StatusChange):
+        elif not isinstance(item, Message):
             if len(self._ready) < self._most:
                 self._ready.append(item)
         elif (seq := place(item)) > self._position:

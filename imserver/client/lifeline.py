@@ -17,7 +17,7 @@ from imserver.client.events import Disconnected
 from imserver.client.inbox import SyncPage
 from imserver.domain import frames
 from imserver.domain.errors import CloseCode, Code
-from imserver.domain.model import Message
+from imserver.domain.model import Invitation, Message
 
 if TYPE_CHECKING:
     import ssl
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _message_decoder: Final = msgspec.json.Decoder(Message)
 _status_decoder: Final = msgspec.json.Decoder(frames.StatusChange)
+_invitation_decoder: Final = msgspec.json.Decoder(Invitation)
 # Refusals that pass; any other refusal of a login, or of a page of sync, is final.
 _PASSING: Final = (Code.RATE_LIMITED, Code.UNAVAILABLE, Code.INTERNAL)
 _DEFAULT_PAUSE: Final = 1.0  # seconds, where a refusal passes and does not say when
@@ -191,6 +192,8 @@ class Lifeline:
                 self._inbox.push(_message_decoder.decode(envelope.data))
             case frames.MESSAGE_STATUS:
                 self._inbox.push(_status_decoder.decode(envelope.data))
+            case frames.INVITATION:
+                self._inbox.push(_invitation_decoder.decode(envelope.data))
             case _:
                 return  # an answer that nobody waits for, or a push of a newer server
         self.wake()

@@ -1,0 +1,126 @@
+"""What a user can do with groups: the calls, one a method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from imserver.domain import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imserver.client.lifeline import Lifeline
+    from imserver.domain.model import Group, Invitation, Member
+
+
+class GroupCalls:
+    """The part of the client that is about groups.
+
+    Most of it can be repeated without harm, and is after a reconnect. What cannot be raises
+    `ConnectionLost` when the connection ends before the answer: whether it was done is unknown
+    then. If it was, the group's system message comes as an event.
+    """
+
+    def __init__(self, line: Lifeline) -> None:
+        self._line = line
+
+    async def create_group(
+        self,
+        name: str,
+        members: Iterable[str] = (),
+        *,
+        description: str = "",
+        private: bool = False,
+    ) -> Group:
+        """Create a group of this user and `members`; a private one is joined by invitation.
+
+        Raises:
+            ConnectionLost: whether it was created is unknown.
+        """
+        request = frames.CreateGroup(name, description, list(members), private)
+        answer = await self._line.ask("create_group", request, frames.OneGroup, repeatable=False)
+        return answer.group
+
+    async def get_group(self, group_id: str) -> Group:
+        """A group that the user is in."""
+        answer = await self._line.ask("get_group", frames.GroupRef(group_id), frames.OneGroup)
+        return answer.group
+
+    async def groups(self) -> list[Group]:
+        """The groups that the user is in, in the order in which they joined them."""
+        return (await self._line.ask("list_groups", frames.Nothing(), frames.Groups)).groups
+
+    async def members(self, group_id: str) -> list[Member]:
+        """Everyone in a group that the user is in, the owner included."""
+        answer = await self._line.ask("get_members", frames.GroupRef(group_id), frames.Members)
+        return answer.members
+
+    async def join(self, group_id: str) -> None:
+        """Join a group; again changes nothing."""
+        await self._line.ask("join_group", frames.GroupRef(group_id), frames.Success)
+
+    async def leave(self, group_id: str) -> None:
+        """Leave a group; again changes nothing."""
+        await self._line.ask("leave_group", frames.GroupRef(group_id), frames.Success)
+
+    async def update_group(
+        self,
+        group_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        private: bool | None = None,
+    ) -> Group:
+        """Rename or describe a group, or change who may join it; what is not given stays."""
+        request = frames.UpdateGroup(group_id, name, description, private)
+        return (await self._line.ask("update_group", request, frames.OneGroup)).group
+
+    async def dissolve_group(self, group_id: str) -> None:
+        """Close a group for good.
+
+        Raises:
+            ConnectionLost: whether it was closed is unknown.
+        """
+        request = frames.GroupRef(group_id)
+        await self._line.ask("dissolve_group", request, frames.Success, repeatable=False)
+
+    async def add_members(self, group_id: str, members: Iterable[str]) -> None:
+        """Let users into a group; those in it already stay as they are."""
+        request = frames.AddMembers(group_id, list(members))
+        await self._line.ask("add_members", request, frames.Success)
+
+    async def remove_member(self, group_id: str, user_id: str) -> None:
+        """Put a member out of a group.
+
+        Raises:
+            ConnectionLost: whether they were put out is unknown.
+        """
+        request = frames.MemberRef(group_id, user_id)
+        await self._line.ask("remove_member", request, frames.Success, repeatable=False)
+
+    async def set_role(self, group_id: str, user_id: str, role: Literal["admin", "member"]) -> None:
+        """Make a member an admin, or an admin a member again."""
+        request = frames.SetRole(group_id, user_id, role)
+        await self._line.ask("set_role", request, frames.Success)
+
+    async def transfer_group(self, group_id: str, user_id: str) -> None:
+        """Hand a group to another member.
+
+        Raises:
+            ConnectionLost: whether it was handed over is unknown.
+        """
+        request = frames.MemberRef(group_id, user_id)
+        await self._line.ask("transfer_group", request, frames.Success, repeatable=False)
+
+    async def invite(self, group_id: str, user_id: str) -> None:
+        """Give a user leave to join; again changes nothing."""
+        await self._line.ask("invite", frames.MemberRef(group_id, user_id), frames.Success)
+
+    async def invitations(self) -> list[Invitation]:
+        """The user's invitations that are neither taken nor declined, oldest first."""
+        request, answer = frames.Nothing(), frames.Invitations
+        return (await self._line.ask("list_invitations", request, answer)).invitations
+
+    async def decline(self, group_id: str) -> None:
+        """Give an invitation back."""
+        await self._line.ask("decline_invitation", frames.GroupRef(group_id), frames.Success)
