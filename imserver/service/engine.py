@@ -7,6 +7,7 @@ nothing else of them.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from imserver.live.hub import Session
     from imserver.store.transaction import Transaction
+
+logger = logging.getLogger(__name__)
 
 
 class Caller(NamedTuple):
@@ -72,7 +75,13 @@ class Command(ABC):
         if isinstance(stored, ApiError):
             self.done(stored)
             return
-        answer, deliveries = self.conclude(stored)
+        try:
+            answer, deliveries = self.conclude(stored)
+        except Exception:
+            # A defect, and the writer goes on: whoever asks again is told what was stored.
+            logger.exception("a write could not be put into words")
+            self.done(ApiError(Code.INTERNAL))
+            return
         self.done(answer)
         for payload, users, skip in deliveries:
             self.hub.publish(payload, users, skip)
