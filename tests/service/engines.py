@@ -122,6 +122,7 @@ class Engines:
         folder: Path | None,
         *,
         batch: int = 1000,
+        capacity: int = 10_000,
         outbox_bytes: int = 1 << 20,
         limits: Limits | None = None,
         synchronous: str = "NORMAL",
@@ -132,6 +133,7 @@ class Engines:
         self.outbox_bytes = outbox_bytes
         self._folder = folder
         self._batch = batch
+        self._capacity = capacity
         self._synchronous = synchronous
         self._crashes = 0
         self._open()
@@ -145,7 +147,7 @@ class Engines:
         self.writer = Writer(
             self.database,
             lambda: self.now_ms,
-            capacity=10_000,
+            capacity=self._capacity,
             max_batch=self._batch,
             after_batch=self.hub.flush,
         )
