@@ -164,7 +164,7 @@ HEADS_UNACKED: Final = f"""
     WHERE i.uid = :uid AND (i.to_seq IS NULL OR i.to_seq > w.delivered_seq)
       AND first <= ifnull(i.to_seq, first)
 """
-# A run of one conversation, from a head to where another conversation's begins.
+# A piece of one conversation, from a head on.
 _RUN: Final = f"{_ROW} WHERE m.cid = :cid AND m.seq >= :first AND m.seq <= :upto AND {_WANTED}"
 RUN_AFTER: Final = f"{_RUN} ORDER BY m.seq LIMIT :limit"
 RUN_UNACKED: Final = f"{_RUN} AND {_NOT_ACKED} ORDER BY m.seq LIMIT :limit"

@@ -6,7 +6,7 @@ transaction, so that what they say is true at one moment.
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     import apsw
 
+_FIRST_PIECE: Final = 8  # messages of a conversation that sync reads at once; it doubles
 _ENVELOPE_BYTES: Final = 300  # what a message weighs on a page beside its content, roughly
 
 
@@ -201,10 +202,9 @@ def sync_page(
 ) -> SyncPage:
     """The user's messages in order of `seq`: after a cursor, or all that are not acknowledged.
 
-    A merge of conversations: each head is a conversation's first wanted message; the lowest is
-    read up to where the next one begins. So the work is one look at each of the user's
-    conversations and one short read for each change of conversation on the page, whatever else
-    is stored.
+    A merge of conversations, each read ahead in growing pieces. So the work is one look at each
+    of the user's conversations and a short read of those that are on the page, whatever else is
+    stored.
 
     Raises:
         ApiError: `cursor_ahead`, for a cursor beyond the newest message, or among those that a
@@ -221,32 +221,65 @@ def sync_page(
         else (queries.HEADS_AFTER, queries.RUN_AFTER)
     )
     args: dict[str, Any] = {"uid": uid, "own": own}
-    heads: list[tuple[int, int, int]] = [
-        (first, cid, MAX_SEQ if to_seq is None else to_seq)
-        for first, cid, to_seq in every(db, heads_sql, args | {"after": after})
+    heads = [
+        (first, _Ahead(db, run_sql, args | {"cid": cid}, first, MAX_SEQ if end is None else end))
+        for first, cid, end in every(db, heads_sql, args | {"after": after})
     ]
     heapify(heads)
     rows: list[Row] = []
     size = 0
     while heads:
-        first, cid, to_seq = heappop(heads)
-        upto = min(to_seq, heads[0][0]) if heads else to_seq
-        # One more than there is room for: it tells whether anything follows.
-        wanted = limit - len(rows) + 1
-        run = {"cid": cid, "first": first, "upto": upto, "limit": wanted}
-        for found in every(db, run_sql, args | run):
-            row = Row(*found)
-            # As JSON: escaping makes some contents six times as long, and a page too long for
-            # a client's frame limit could never be got past.
-            size += len(msgspec.json.encode(row.content)) + _ENVELOPE_BYTES
-            if len(rows) == limit or (rows and size > max_bytes):
-                return SyncPage(views(db, uid, rows), True)
-            rows.append(row)
-        if upto < to_seq:
-            run = {"cid": cid, "first": upto + 1, "upto": to_seq, "limit": 1}
-            for following in every(db, run_sql, args | run):
-                heappush(heads, (following[0], cid, to_seq))
+        _, conversation = heads[0]
+        row = conversation.take(limit - len(rows) + 1)
+        # As JSON: escaping makes some contents six times as long, and a page too long for a
+        # client's frame limit could never be got past.
+        size += len(msgspec.json.encode(row.content)) + _ENVELOPE_BYTES
+        if len(rows) == limit or (rows and size > max_bytes):
+            return SyncPage(views(db, uid, rows), True)
+        rows.append(row)
+        following = conversation.following(limit - len(rows) + 1)
+        if following is None:
+            heappop(heads)
+        else:
+            heapreplace(heads, (following, conversation))
     return SyncPage(views(db, uid, rows), False)
+
+
+class _Ahead:
+    """One conversation's wanted messages, from the first of them on."""
+
+    __slots__ = ("_args", "_db", "_end", "_first", "_piece", "_rows", "_sql")
+
+    def __init__(
+        self, db: apsw.Connection, sql: str, args: dict[str, Any], first: int, end: int
+    ) -> None:
+        self._db = db
+        self._sql = sql
+        self._args = args
+        self._first: int | None = first  # where to read on; None: there is nothing more
+        self._end = end
+        self._piece = _FIRST_PIECE
+        self._rows: list[Row] = []  # read already, the next one last
+
+    def take(self, room: int) -> Row:
+        """The next message, of which there must be one; `room` is how many could be used."""
+        self._read(room)
+        return self._rows.pop()
+
+    def following(self, room: int) -> int | None:
+        """The place of the next message, or None."""
+        self._read(room)
+        return self._rows[-1].seq if self._rows else None
+
+    def _read(self, room: int) -> None:
+        if self._rows or self._first is None:
+            return
+        wanted = min(self._piece, room)
+        bounds = {"first": self._first, "upto": self._end, "limit": wanted}
+        found = every(self._db, self._sql, self._args | bounds)
+        self._rows = [Row(*row) for row in reversed(found)]
+        self._first = self._rows[0].seq + 1 if len(found) == wanted else None
+        self._piece *= 2
 
 
 class GroupView(NamedTuple):
