@@ -50,7 +50,8 @@ class Reader:
             try:
                 return question(db)
             finally:
-                db.execute("ROLLBACK")
+                if not db.get_autocommit():  # a failing disk ends the transaction by itself
+                    db.execute("ROLLBACK")
         except STORAGE_FAILURES as error:
             raise ApiError(Code.UNAVAILABLE, "The store cannot be read at the moment") from error
         finally:
