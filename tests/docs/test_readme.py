@@ -118,6 +118,16 @@ async def test_the_program_that_embeds_a_server_runs() -> None:
     assert b"'status': 'ok'" in said.stdout
 
 
+async def test_the_program_with_two_clients_runs() -> None:
+    (program,) = blocks("The Python client")
+    async with running_server() as server:
+        text = program.text.replace(PRINTED_ADDRESS, server.url[7:])
+        said = await trio.run_process(
+            [sys.executable, "-W", "error", "-c", text], capture_stdout=True
+        )
+    assert said.stdout == b"alice: Hello from Python\n"
+
+
 async def test_the_example_of_embedding_runs() -> None:
     said = await trio.run_process(
         [sys.executable, "-W", "error", str(ROOT / "docs" / "embedding.py")], capture_stdout=True
