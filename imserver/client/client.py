@@ -111,9 +111,9 @@ class Client(GroupCalls):
     Iterating gives the events; one task at a time may do so. Cancelling it, or stopping, loses
     nothing: the next iteration goes on from there.
 
-    Every method raises `Refused` where the server refuses, with its `code`; `rate_limited` is
-    not raised but waited out. After a final failure (a login refused on reconnecting) every
-    method and the iteration raise that.
+    Every method raises `Refused` where the server refuses, with its `code`. `rate_limited` is
+    waited out instead, and so is `unavailable` from a server that is shutting down. After a
+    final failure (a login refused on reconnecting) every method and the iteration raise that.
     """
 
     def __init__(

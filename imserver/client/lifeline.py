@@ -59,6 +59,7 @@ class Lifeline:
         self._calls = Calls()
         self._scope = trio.CancelScope()  # of everything that runs
         self._failure: ClientError | None = None  # why there will be no connection any more
+        self._losses = 0  # connections that ended
         self._started = False
         self._begin: Callable[[], None] = lambda: None
         self.connected = False
@@ -110,6 +111,7 @@ class Lifeline:
         """
         while True:
             self.check()
+            losses = self._losses
             call = self._calls.make(kind, request, answer, repeatable=repeatable)
             try:
                 await call.done.wait()
@@ -119,9 +121,13 @@ class Lifeline:
             if call.error is None:
                 result: T = call.answer
                 return result
-            if not isinstance(call.error, Refused) or call.error.code != Code.RATE_LIMITED:
-                raise call.error
-            await trio.sleep(_pause(call.error))
+            match call.error:
+                case Refused(code=Code.RATE_LIMITED):
+                    await trio.sleep(_pause(call.error))
+                case Refused(code=Code.UNAVAILABLE) if await self._is_lost_since(losses):
+                    pass  # the server was shutting down, and has stored nothing
+                case _:
+                    raise call.error
 
     def check(self) -> None:
         """Raise what there is no way back from, if it has happened.
@@ -144,6 +150,13 @@ class Lifeline:
         """Let the iteration and the feeder look again."""
         self.changed.set()
         self.changed = trio.Event()
+
+    async def _is_lost_since(self, losses: int) -> bool:
+        """Whether the connection has ended, or does so before long."""
+        with trio.move_on_after(_DEFAULT_PAUSE):
+            while self._losses == losses and self._failure is None:
+                await self.changed.wait()
+        return self._losses > losses
 
     def _open(self) -> None:
         """Somebody is logged in."""
@@ -170,6 +183,7 @@ class Lifeline:
     def _disconnect(self, ended: Ended) -> None:
         logger.info("disconnected: %s", ended.reason)
         self.connected = False
+        self._losses += 1
         self._calls.disconnect(ended.code)
         if self._inbox is not None:
             self._inbox.disconnect(Disconnected(ended.reason, ended.code))

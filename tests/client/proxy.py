@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 class Gate:
@@ -19,16 +19,21 @@ class Gate:
     def __init__(self) -> None:
         self._open = trio.Event()
         self._open.set()
+        self._free = 0  # pieces that may still pass when it is shut
         self.held = trio.Event()  # something is waiting, or waited, behind it
 
-    def shut(self) -> None:
+    def shut(self, after: int = 0) -> None:
+        """Hold everything back, after so many pieces more."""
         self._open = trio.Event()
+        self._free = after
 
     def open(self) -> None:
         self._open.set()
 
     async def passed(self) -> None:
-        if not self._open.is_set():
+        if self._free:
+            self._free -= 1
+        elif not self._open.is_set():
             self.held.set()
             await self._open.wait()
 
@@ -62,7 +67,8 @@ class Wire:
     def cut(self) -> None:
         """Reset both sides; what is held back is lost."""
         for stream in (self._client, self._server):
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # closed already
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._scope.cancel()
 
 
@@ -74,6 +80,7 @@ class Proxy:
         self.upstream = upstream  # the server's port
         self.wires: list[Wire] = []  # all there have been
         self.accepts = True  # whether it lets anybody through
+        self.prepare: Callable[[Wire], None] = lambda wire: None  # called with each new one
         self._more = trio.Event()
 
     @property
@@ -97,6 +104,7 @@ class Proxy:
             await client.aclose()
             return
         wire = Wire(client, server)
+        self.prepare(wire)
         self.wires.append(wire)
         self._more.set()
         async with client, server:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from imserver.client import Client, Event, Message, Patience
+from imserver.client import Client, Event, Message, Patience, open_client
+from tests.support import running_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+
+    from imserver import Server
 
 LONG = 20.0  # seconds of real time before a test gives up
 # Reconnects at once; everything else as it comes.
@@ -52,3 +56,67 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+class Host:
+    """A server that can be stopped and started again on the same port."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = {"port": free_port()} | settings
+        self._wish = trio.Event()  # set when it is to stop, or to start
+        self._done = trio.Event()  # set when it has
+        self.server: Server | None = None
+        self.url = f"http://127.0.0.1:{self._settings['port']}"
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        while True:
+            await self._wish.wait()
+            async with running_server(**self._settings) as self.server:
+                self._fulfil()
+                await self._wish.wait()
+            self.server = None
+            self._fulfil()
+
+    async def start(self, **settings: Any) -> None:
+        """Start it; settings given are kept."""
+        self._settings |= settings
+        await self._ask()
+
+    async def stop(self) -> None:
+        """Stop it in good order."""
+        await self._ask()
+
+    async def _ask(self) -> None:
+        self._done = trio.Event()
+        self._wish.set()
+        with trio.fail_after(LONG):
+            await self._done.wait()
+
+    def _fulfil(self) -> None:
+        self._wish = trio.Event()
+        self._done.set()
+
+
+@asynccontextmanager
+async def hosted(**settings: Any) -> AsyncIterator[Host]:
+    """A server that runs, and can be stopped and started again."""
+    host = Host(**settings)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(host.run)
+        await host.start()
+        yield host
+        nursery.cancel_scope.cancel()
+
+
+async def stored(url: str, user_id: str) -> list[str]:
+    """The contents of everything that a user may see, in the server's order."""
+    async with open_client(url, user_id, events=False) as client:
+        found: list[str] = []
+        cursor, more = "msg_0", True
+        while more:
+            page = await client.sync(cursor, limit=200, own=True)
+            found += [message.content for message in page.messages]
+            more = page.has_more
+            cursor = page.messages[-1].id if page.messages else cursor
+        return found
