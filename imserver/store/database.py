@@ -200,6 +200,7 @@ def fold_wal(path: Path) -> None:
         suppress(apsw.Error),
         closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as db,
     ):
+        schema_version(db)  # a connection that has read nothing knows of no WAL
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 

@@ -66,9 +66,15 @@ def restore(
         with files.making(database) as partial:
             _unpack(source, partial, progress)
             newest = _accept(source, partial, progress)
-            upto = _newest_of(database) if lost is None else newest + lost
-            following = _mark_lost(partial, newest, newest + ASSUMED_LOST if upto is None else upto)
+            known = _newest_of(database)
+            if lost is not None:
+                upto = newest + lost
+            else:
+                upto = newest + ASSUMED_LOST if known is None else known
+            following = _mark_lost(partial, newest, upto)
             take_over(database, partial)
+            if known is not None:
+                _fold(database)
             kept = _keep_aside(database)
         return Restored(newest, following, kept)
     finally:
@@ -135,7 +141,6 @@ def _keep_aside(database: Path) -> Path | None:
     """Give what is there another name too; all that is left of it is ready to be replaced."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = database.with_name(f"{database.name}.replaced-{now}")
-    _fold(database)
     kept = None
     if database.exists():
         try:
@@ -150,7 +155,7 @@ def _keep_aside(database: Path) -> Path | None:
 
 
 def _fold(database: Path) -> None:
-    """Bring the WAL into the file and end it, if the file is sound enough."""
-    if database.exists():
-        with suppress(apsw.Error), closing(apsw.Connection(str(database))) as db:
-            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    """Bring the WAL into the file and end it. Not for a damaged one: SQLite may drop its WAL."""
+    with suppress(apsw.Error), closing(apsw.Connection(str(database))) as db:
+        schema_version(db)  # a connection that has read nothing knows of no WAL
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
