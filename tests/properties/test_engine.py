@@ -1,9 +1,9 @@
 """The engine against the oracle: random lives of a small server, and everything said compared.
 
 Each example is one server on one file: users with several sessions, slow and broken ones, send,
-repeat, acknowledge, found, join and leave groups, alone or many in one transaction; the engine is
-restarted, killed, runs into a full disk and into a defect. Every answer, every page of sync and
-every push to every session is what the oracle says.
+repeat, acknowledge, found, join, leave and govern groups, alone or many in one transaction; the
+engine is restarted, killed, runs into a full disk, a disk that is gone, and a defect. Every answer,
+every page of sync and every push to every session is what the oracle says.
 
 The default takes some ten seconds. A heavier run is chosen by environment variables:
 
@@ -36,6 +36,7 @@ from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.engine import Caller, Command, Limits, Outcome
 from tests.properties.oracle import LABELS, Device, Oracle, Post
 from tests.service.engines import Engines, MemoryLink, answered
+from tests.store.failures import disk_gone, full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,12 +123,12 @@ class Poison(Command):
 class Hush(logging.Filter):
     """Drops the errors that a machine provokes on purpose, and no other."""
 
-    disk_is_full = False
+    store_fails = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], Poisoned):
             return False
-        return not (self.disk_is_full and "refuses writes" in record.getMessage())
+        return not (self.store_fails and "refuses writes" in record.getMessage())
 
 
 @dataclass
@@ -391,14 +392,21 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(room=st.integers(0, 6))
     def commit_on_a_full_disk(self, room: int) -> None:
         """The disk takes a few pages more; a transaction that does not fit leaves nothing."""
+        with full_disk(self.engines.database, room):
+            self._commit_what_can_be()
+
+    @precondition(lambda self: self.waiting)
+    @rule()
+    def commit_without_a_disk(self) -> None:
+        """Every read and write of the files fails; only what is in memory already can be said."""
+        with disk_gone(self.engines.database):
+            self._commit_what_can_be()
+
+    def _commit_what_can_be(self) -> None:
         waiting, self.waiting = self.waiting, []
-        db = self.engines.database.writer
-        (pages,) = db.execute("PRAGMA page_count").fetchone()
-        db.execute(f"PRAGMA max_page_count = {pages + room}")
-        self.hush.disk_is_full = True
+        self.hush.store_fails = True
         answers = self._perform(waiting)
-        self.hush.disk_is_full = False
-        db.execute("PRAGMA max_page_count = 1073741823")
+        self.hush.store_fails = False
         for action, answer in zip(waiting, answers, strict=True):
             if answer == Code.UNAVAILABLE:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import apsw
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def full_disk(database: Database) -> Iterator[None]:
-    """The file may not grow."""
+def full_disk(database: Database, room: int = 0) -> Iterator[None]:
+    """The file may not grow by more than `room` pages."""
     (pages,) = database.writer.execute("PRAGMA page_count").fetchone()
-    database.writer.execute(f"PRAGMA max_page_count = {pages}")
+    database.writer.execute(f"PRAGMA max_page_count = {pages + room}")
     try:
         yield
     finally:
@@ -40,20 +40,21 @@ def locked_by_another(database: Database) -> Iterator[None]:
 @contextmanager
 def disk_gone(database: Database) -> Iterator[None]:
     """Every read and write of the files fails, as on a disk that was pulled out."""
-    folder = os.open(os.path.dirname(database.path), os.O_RDONLY)
-    ours = (database.path, f"{database.path}-wal")
-    gone = [
-        (int(name), os.dup(int(name)))
-        for name in os.listdir("/proc/self/fd")
-        if os.path.exists(f"/proc/self/fd/{name}") and os.readlink(f"/proc/self/fd/{name}") in ours
-    ]
+    links = {}
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the listing itself was among them
+            links[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    files = (database.path, f"{database.path}-wal")
+    gone = [(number, file, os.dup(number)) for number, file in links.items() if file in files]
     assert gone
-    for number, _ in gone:
-        os.dup2(folder, number)
-    os.close(folder)
+    for number, file, _ in gone:
+        # It can be asked for its size, and nothing else.
+        husk = os.open(file, os.O_PATH)
+        os.dup2(husk, number)
+        os.close(husk)
     try:
         yield
     finally:
-        for number, kept in gone:
+        for number, _, kept in gone:
             os.dup2(kept, number)
             os.close(kept)
