@@ -1,6 +1,6 @@
 """The real process is killed at random moments while everybody talks, and nothing is lost.
 
-`IMSERVER_TEST_CRASHES` says how often it is killed (default 5).
+`TEST_CRASHES` says how often it is killed (default 5).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.e2e.process import Process
     from tests.support import Socket
 
-CRASHES = int(os.environ.get("IMSERVER_TEST_CRASHES", "5"))
+CRASHES = int(os.environ.get("TEST_CRASHES", "5"))
 USERS = ("ann", "bob", "cy", "李雷")
 IN_FLIGHT = 8  # sends of one user that wait for their answer
 MOST_ANSWERS = 300  # before the process is killed

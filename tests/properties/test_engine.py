@@ -7,8 +7,8 @@ every page of sync and every push to every session is what the oracle says.
 
 The default takes some ten seconds. A heavier run is chosen by environment variables:
 
-- `IMSERVER_TEST_EXAMPLES`: how many lives (default 60)
-- `IMSERVER_TEST_STEPS`: how many steps in each (default 40)
+- `TEST_EXAMPLES`: how many lives (default 60)
+- `TEST_STEPS`: how many steps in each (default 40)
 """
 
 from __future__ import annotations
@@ -656,8 +656,8 @@ def _sync_request(after: int | None, limit: int, own: bool) -> dict[str, Any]:
 
 
 EngineMachine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("IMSERVER_TEST_EXAMPLES", "60")),
-    stateful_step_count=int(os.environ.get("IMSERVER_TEST_STEPS", "40")),
+    max_examples=int(os.environ.get("TEST_EXAMPLES", "60")),
+    stateful_step_count=int(os.environ.get("TEST_STEPS", "40")),
     deadline=None,
     print_blob=True,
     report_multiple_bugs=False,

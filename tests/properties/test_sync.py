@@ -17,7 +17,7 @@ from tests.service.engines import Engines
 if TYPE_CHECKING:
     import apsw
 
-EXAMPLES = int(os.environ.get("IMSERVER_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "60"))
 USERS = ["ann", "bob", "cy"]
 GROUPS = 4
 users = st.sampled_from(USERS)

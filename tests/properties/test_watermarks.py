@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-EXAMPLES = int(os.environ.get("IMSERVER_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "60"))
 USERS = ["ann", "bob", "cy"]
 users = st.sampled_from(USERS)
 # Few of the messages are direct ones, so that the group is dense; "solo" writes to themselves.
