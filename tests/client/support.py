@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from imserver.client import Client, Event, Message, Patience, open_client
+from tests.e2e.process import started
 from tests.support import running_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from imserver import Server
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 LONG = 20.0  # seconds of real time before a test gives up
 # Reconnects at once; everything else as it comes.
@@ -58,33 +60,34 @@ def free_port() -> int:
         return port
 
 
+Serving = Callable[[], AbstractAsyncContextManager[Any]]
+
+
 class Host:
     """A server that can be stopped and started again on the same port."""
 
-    def __init__(self, **settings: Any) -> None:
-        self._settings = {"port": free_port()} | settings
+    def __init__(self, port: int, serve: Serving) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._serve = serve
         self._wish = trio.Event()  # set when it is to stop, or to start
         self._done = trio.Event()  # set when it has
-        self.server: Server | None = None
-        self.url = f"http://127.0.0.1:{self._settings['port']}"
 
-    async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        task_status.started()
+    async def run(self) -> None:
         while True:
             await self._wish.wait()
-            async with running_server(**self._settings) as self.server:
+            async with self._serve():
                 self._fulfil()
                 await self._wish.wait()
-            self.server = None
             self._fulfil()
 
-    async def start(self, **settings: Any) -> None:
-        """Start it; settings given are kept."""
-        self._settings |= settings
+    async def start(self, serve: Serving | None = None) -> None:
+        """Start it, or from now on another one."""
+        self._serve = serve or self._serve
         await self._ask()
 
     async def stop(self) -> None:
-        """Stop it in good order."""
+        """Stop it as leaving its context does."""
         await self._ask()
 
     async def _ask(self) -> None:
@@ -99,11 +102,31 @@ class Host:
 
 
 @asynccontextmanager
-async def hosted(**settings: Any) -> AsyncIterator[Host]:
-    """A server that runs, and can be stopped and started again."""
-    host = Host(**settings)
+async def hosted(data: Path) -> AsyncIterator[Host]:
+    """A server in this process; stops in good order."""
+    port = free_port()
+    async with _running(Host(port, in_process(port, data))) as host:
+        yield host
+
+
+@asynccontextmanager
+async def hosted_process(folder: Path) -> AsyncIterator[Host]:
+    """A server process; stopping kills it with SIGKILL."""
+    port = free_port()
+    serve = partial(started, folder, "--port", str(port), "--data", "data")
+    async with _running(Host(port, serve)) as host:
+        yield host
+
+
+def in_process(port: int, data: Path) -> Serving:
+    """What a host runs."""
+    return partial(running_server, port=port, data=str(data))
+
+
+@asynccontextmanager
+async def _running(host: Host) -> AsyncIterator[Host]:
     async with trio.open_nursery() as nursery:
-        await nursery.start(host.run)
+        nursery.start_soon(host.run)
         await host.start()
         yield host
         nursery.cancel_scope.cancel()

@@ -24,7 +24,7 @@ from imserver.client import (
 )
 from imserver.config import Admission, Limits
 from tests.client.proxy import proxy_to
-from tests.client.support import BRISK, LONG, hosted, messages, quiet, stored, until
+from tests.client.support import BRISK, LONG, hosted, in_process, messages, quiet, stored, until
 from tests.support import running_server
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ async def test_a_send_that_arrives_after_the_client_gave_up_is_not_told() -> Non
         assert await stored(server.url, "alice") == ["late"]
 
 
-async def test_a_cancelled_send_that_was_stored_comes_as_an_event() -> None:
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_cancelled_send_that_was_stored_comes_as_an_event(answered: bool) -> None:
     async with (
         running_server() as server,
         proxy_to(server.address[1]) as proxy,
@@ -132,8 +133,12 @@ async def test_a_cancelled_send_that_was_stored_comes_as_an_event() -> None:
             nursery.start_soon(partial(alice.send, "perhaps", to="bob"))
             await proxy.wire.down.held.wait()
             nursery.cancel_scope.cancel()
-        proxy.wire.cut()
+        if answered:
+            proxy.wire.down.open()
+        else:
+            proxy.wire.cut()
         assert await messages(alice, 1) == ["perhaps"]
+        await quiet(alice)
 
 
 async def test_a_group_is_not_created_twice() -> None:
@@ -249,7 +254,7 @@ async def test_a_quiet_connection_is_kept() -> None:
         assert len(proxy.wires) == 1
 
 
-async def test_too_slow_for_the_server(tmp_path: Path) -> None:
+async def test_too_slow_for_the_server() -> None:
     """4008 means: reconnect and sync."""
     limits = Limits(outbox_bytes=64 * 1024)
     async with (
@@ -292,7 +297,7 @@ async def test_a_restart_in_the_middle_of_everything(tmp_path: Path) -> None:
                     progress.set()
             await quiet(client)
 
-    async with hosted(data=str(tmp_path)) as host:
+    async with hosted(tmp_path) as host:
         async with trio.open_nursery() as programs:
             programs.start_soon(read, "bob", "bob", len(names) * each)
             programs.start_soon(read, "bob too", "bob", len(names) * each)
@@ -315,7 +320,7 @@ async def test_a_restart_in_the_middle_of_everything(tmp_path: Path) -> None:
 
 async def test_going_away_and_coming_back_is_told(tmp_path: Path) -> None:
     async with (
-        hosted(data=str(tmp_path)) as host,
+        hosted(tmp_path) as host,
         open_client(host.url, "bob", patience=BRISK) as bob,
     ):
         await host.stop()
@@ -328,12 +333,12 @@ async def test_going_away_and_coming_back_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_server_restored_from_an_older_copy(tmp_path: Path) -> None:
-    before, after = str(tmp_path / "before"), str(tmp_path / "after")
-    async with hosted(data=after) as host:
+    after = tmp_path / "after"
+    async with hosted(after) as host:
         async with open_client(host.url, "alice") as alice:
             await alice.send("not read there", to="bob")
         await host.stop()
-        await host.start(data=before)
+        await host.start(in_process(host.port, tmp_path / "before"))
         async with (
             open_client(host.url, "alice", patience=BRISK) as alice,
             open_client(host.url, "bob", patience=BRISK) as bob,
@@ -342,7 +347,7 @@ async def test_a_server_restored_from_an_older_copy(tmp_path: Path) -> None:
                 await alice.send(str(number), to="bob")
             assert await messages(bob, 5) == ["0", "1", "2", "3", "4"]
             await host.stop()
-            await host.start(data=after)
+            await host.start(in_process(host.port, after))
             assert isinstance(await anext(bob), Disconnected)
             assert await anext(bob) == Reconnected()
             assert await anext(bob) == Gap(restored=True)
@@ -372,21 +377,21 @@ async def refusing(port: int, code: str) -> AsyncIterator[trio.MemoryReceiveChan
         nursery.cancel_scope.cancel()
 
 
-async def test_a_login_that_is_refused_on_reconnecting_is_final() -> None:
-    async with hosted() as host, open_client(host.url, "bob", patience=BRISK) as bob:
+async def test_a_login_that_is_refused_on_reconnecting_is_final(tmp_path: Path) -> None:
+    async with hosted(tmp_path) as host, open_client(host.url, "bob", patience=BRISK) as bob:
         await host.stop()
         await until(bob, Disconnected)
-        async with refusing(int(host.url.rpartition(":")[2]), "unauthorized"):
+        async with refusing(host.port, "unauthorized"):
             for attempt in (partial(bob.send, "x", to="alice"), bob.__anext__, bob.heartbeat):
                 with pytest.raises(Refused) as refused, trio.fail_after(LONG):
                     await attempt()
                 assert refused.value.code == Code.UNAUTHORIZED
 
 
-async def test_a_login_that_is_refused_for_now_is_tried_again() -> None:
-    async with hosted() as host, open_client(host.url, "bob", patience=BRISK) as bob:
+async def test_a_login_that_is_refused_for_now_is_tried_again(tmp_path: Path) -> None:
+    async with hosted(tmp_path) as host, open_client(host.url, "bob", patience=BRISK) as bob:
         await host.stop()
-        async with refusing(int(host.url.rpartition(":")[2]), "unavailable") as attempts:
+        async with refusing(host.port, "unavailable") as attempts:
             with trio.fail_after(LONG):
                 for _ in range(3):
                     await attempts.receive()
