@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -34,6 +35,7 @@ from hypothesis.stateful import (
 
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.engine import Caller, Command, Limits, Outcome
+from imserver.store import transaction
 from tests.properties.oracle import LABELS, Device, Oracle, Post
 from tests.service.engines import Engines, MemoryLink, answered
 from tests.store.failures import disk_gone, full_disk
@@ -52,7 +54,7 @@ levels = st.integers(1, 2)
 often = st.sampled_from([True, True, True, False])
 rarely = st.sampled_from([False, False, False, True])
 numbers = st.integers(0, 1000)  # picks something out of what there is
-keys = st.sampled_from([None, None, None, "k1", "k2", "k3"])
+keys = st.sampled_from([None, None, None, "k1", "k2", "k\0", "鍵"])
 kinds = st.sampled_from(["text", "text", "text", "image", None])
 # How far back in a conversation, up to what level, and whether cumulative.
 few_acks = st.lists(st.tuples(st.integers(0, 7), levels, rarely), min_size=1, max_size=5)
@@ -96,6 +98,7 @@ CONTENTS = {  # by what a failing example prints
     "chinese": "你好",
     "quoted": 'a "quoted" \\ line\n',
     "escaped": "\x01" * 200,  # six times as long in JSON
+    "odd": "a\0b\u2028\U0001f600\ufeff",
     "long": "x" * 300,
     "longer": "y" * 1500,
 }
@@ -149,8 +152,11 @@ class EngineMachine(RuleBasedStateMachine):
         page_bytes=st.sampled_from([700, 2500, 512 * 1024]),
         batch=st.sampled_from([1, 3, 1000]),
         outbox_bytes=st.sampled_from([600, 5000, 1 << 20]),
+        remembered=st.sampled_from([1, 4, 200_000]),
     )
-    def begin(self, page_bytes: int, batch: int, outbox_bytes: int) -> None:
+    def begin(self, page_bytes: int, batch: int, outbox_bytes: int, remembered: int) -> None:
+        self.patches = pytest.MonkeyPatch()
+        self.patches.setattr(transaction, "_MOST_REMEMBERED", remembered)
         self.folder = tempfile.mkdtemp(prefix="imserver-")
         self.page_bytes = page_bytes
         self.engines = Engines(
@@ -180,6 +186,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.engines.stop()
         finally:
             logging.getLogger("imserver.store.writer").removeFilter(self.hush)
+            self.patches.undo()
             shutil.rmtree(self.folder)
 
     # -- writes -------------------------------------------------------------------------------

@@ -91,6 +91,16 @@ def test_what_cannot_be_put_into_words_fails_alone(engines: Engines) -> None:
     assert received(bob) == ["before", "after"]
 
 
+def test_users_are_told_apart_by_every_code_point(engines: Engines) -> None:
+    names = ["ren\u00e9", "rene\u0301", "Ren\u00e9", "ｒené", "李雷", "李"]
+    for name in names:
+        request = {"receiver_id": name, "content": name}
+        engines.run(engines.write, "send_message", ANN, request)
+    for name in names:
+        page = engines.run(engines.ask, "sync_offline", Caller(name), {})
+        assert [message["content"] for message in page["messages"]] == [name]
+
+
 def test_a_full_queue_is_waited_for() -> None:
     engines = Engines(None, capacity=2)
 
