@@ -233,13 +233,17 @@ PRESENT_OTHERS: Final = """
       AND i.from_seq <= ?3 AND (i.to_seq IS NULL OR i.to_seq >= ?3)
     LIMIT 1
 """
+# One who has not; asked with `only`, whether it is that one.
 _LAGGARD: Final = """
-    SELECT 1 FROM member w JOIN membership i ON i.uid = w.uid AND i.cid = w.cid
-    WHERE w.cid = ?1 AND w.uid <> ?2 AND w.active AND w.{watermark} < ?3
+    SELECT w.uid FROM member w JOIN membership i ON i.uid = w.uid AND i.cid = w.cid
+    WHERE w.cid = ?1 AND w.uid <> ?2 AND w.active AND w.{watermark} < ?3 {only}
       AND i.from_seq <= ?3 AND (i.to_seq IS NULL OR i.to_seq >= ?3)
       AND NOT EXISTS (SELECT 1 FROM selective_ack a
                       WHERE a.cid = w.cid AND a.uid = w.uid AND a.seq = ?3 AND a.level >= {level})
     LIMIT 1
 """
-NOT_DELIVERED_TO_ALL: Final = _LAGGARD.format(watermark="delivered_seq", level=1)
-NOT_READ_BY_ALL: Final = _LAGGARD.format(watermark="read_seq", level=2)
+_ONLY: Final = "AND w.uid = ?4"
+NOT_DELIVERED_TO: Final = _LAGGARD.format(watermark="delivered_seq", level=1, only="")
+NOT_READ_BY: Final = _LAGGARD.format(watermark="read_seq", level=2, only="")
+STILL_NOT_DELIVERED_TO: Final = _LAGGARD.format(watermark="delivered_seq", level=1, only=_ONLY)
+STILL_NOT_READ_BY: Final = _LAGGARD.format(watermark="read_seq", level=2, only=_ONLY)

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 
 _FIRST_PIECE: Final = 8  # messages of a conversation that sync reads at once; it doubles
 _ENVELOPE_BYTES: Final = 300  # what a message weighs on a page beside its content, roughly
+# Who has not got a message, and whether it still is a certain one.
+_LAGGARDS: Final = {
+    Level.DELIVERED: (queries.NOT_DELIVERED_TO, queries.STILL_NOT_DELIVERED_TO),
+    Level.READ: (queries.NOT_READ_BY, queries.STILL_NOT_READ_BY),
+}
 
 
 class Row(NamedTuple):
@@ -147,6 +152,7 @@ class _Statuses:
         self._db = db
         self._watermarks: dict[tuple[int, int], tuple[int, int, bool]] = {}
         self._lowest: dict[tuple[int, int], tuple[int, int, int]] = {}
+        self._laggards: dict[tuple[int, int, Level], int] = {}
 
     def seen_by(self, uid: int, row: Row) -> Level:
         if row.sender_uid != uid or row.low_uid == row.high_uid is not None:
@@ -177,11 +183,24 @@ class _Statuses:
         count, delivered, read = lowest
         if not count or one(self._db, queries.PRESENT_OTHERS, cid, uid, seq) is None:
             return Level.SENT
-        if seq <= read or one(self._db, queries.NOT_READ_BY_ALL, cid, uid, seq) is None:
+        if seq <= read or not self._someone_lacks(cid, uid, seq, Level.READ):
             return Level.READ
-        if seq <= delivered or one(self._db, queries.NOT_DELIVERED_TO_ALL, cid, uid, seq) is None:
+        if seq <= delivered or not self._someone_lacks(cid, uid, seq, Level.DELIVERED):
             return Level.DELIVERED
         return Level.SENT
+
+    def _someone_lacks(self, cid: int, uid: int, seq: int, level: Level) -> bool:
+        # Who lags at one message of a page mostly lags at the next: they are asked first, for to
+        # find the only one in a large group means to look at everyone.
+        anyone, still = _LAGGARDS[level]
+        known = self._laggards.get((cid, uid, level))
+        if known is not None and one(self._db, still, cid, uid, seq, known) is not None:
+            return True
+        found = one(self._db, anyone, cid, uid, seq)
+        if found is None:
+            return False
+        self._laggards[cid, uid, level] = found[0]
+        return True
 
 
 class SyncPage(NamedTuple):

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
+from imserver.domain.model import Level, Role
 from imserver.service.engine import Caller
-from imserver.store import queries
+from imserver.store import queries, reading
 from imserver.store.database import open_database
+from imserver.store.transaction import Transaction
 from tests.service.engines import Engines
 
 if TYPE_CHECKING:
@@ -128,3 +130,29 @@ def test_nothing_is_scanned_when_it_runs(tmp_path: Path) -> None:
     engines.database.writer.execute(scan).fetchall()
     assert scan in scanned, "the count of steps does not count"
     engines.stop()
+
+
+def test_a_page_of_own_messages_in_a_large_group_looks_at_its_members_a_few_times() -> None:
+    """Not once for each message: one member who lags behind all others is remembered."""
+    with open_database(":memory:") as database:
+        db = database.writer
+        tx = Transaction(db, lambda: 0)
+        tx.begin()
+        group = tx.create_group("group_x", "large", "", False)
+        users = [(name, tx.name_user(name), Role.MEMBER) for name in map(str, range(1000))]
+        group = tx.admit(group, users, tx.next_seq)
+        seqs = [tx.append(group.cid, users[0][1], "text", "hi") for _ in range(100)]
+        for _, uid, _ in users[1:-1]:
+            tx.acknowledge_all(group.cid, uid, seqs[-1], Level.READ, to_self=False)
+        tx.commit()
+        steps = 0
+
+        def count(event: dict[str, Any]) -> None:
+            nonlocal steps
+            steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+        db.trace_v2(apsw.SQLITE_TRACE_PROFILE, count)
+        page = reading.sync_page(db, "0", after=0, limit=200, own=True, max_bytes=1 << 20)
+        assert [message.status for message in page.messages] == ["sent"] * 100
+        # Some tens of steps a member and some hundreds a message, but no product of the two.
+        assert 1000 < steps < 50 * 1000 + 500 * 100
