@@ -28,6 +28,7 @@ _GC_THRESHOLD = 50_000  # new containers before the collector looks at the young
 
 _ELSEWHERE = {  # commands by the module and name of what they are
     "backup": ("imserver.maintenance", "backup"),
+    "chat": ("imserver.chat.command", "chat"),
     "check": ("imserver.maintenance", "check"),
     "export": ("imserver.maintenance", "export"),
     "import": ("imserver.maintenance", "import_"),

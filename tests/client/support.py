@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio_websocket import ConnectionClosed, serve_websocket
 
 from imserver.client import Client, Event, Message, Patience, open_client
 from tests.e2e.process import started
@@ -17,6 +18,8 @@ from tests.support import running_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from trio_websocket import WebSocketRequest
 
 LONG = 20.0  # seconds of real time before a test gives up
 # Reconnects at once; everything else as it comes.
@@ -129,6 +132,28 @@ async def _running(host: Host) -> AsyncIterator[Host]:
         nursery.start_soon(host.run)
         await host.start()
         yield host
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def refusing(port: int, code: str) -> AsyncIterator[trio.MemoryReceiveChannel[None]]:
+    """A server that refuses every login, and tells how often."""
+    noted, attempts = trio.open_memory_channel[None](1000)
+
+    async def refuse(request: WebSocketRequest) -> None:
+        socket = await request.accept()
+        with suppress(ConnectionClosed):
+            await socket.get_message()
+            await socket.send_message(
+                '{"type":"login","message_id":"login","timestamp":1,"data":'
+                f'{{"success":false,"error":"No","code":"{code}","retry_after_ms":10}}}}'
+            )
+            noted.send_nowait(None)
+            await socket.get_message()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_websocket, refuse, "127.0.0.1", port, None))
+        yield attempts
         nursery.cancel_scope.cancel()
 
 

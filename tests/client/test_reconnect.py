@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 import trio.testing
-from trio_websocket import ConnectionClosed, serve_websocket
 
 from imserver.client import (
     Code,
@@ -24,14 +22,21 @@ from imserver.client import (
 )
 from imserver.config import Admission, Limits
 from tests.client.proxy import proxy_to
-from tests.client.support import BRISK, LONG, hosted, in_process, messages, quiet, stored, until
+from tests.client.support import (
+    BRISK,
+    LONG,
+    hosted,
+    in_process,
+    messages,
+    quiet,
+    refusing,
+    stored,
+    until,
+)
 from tests.support import running_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from trio_websocket import WebSocketRequest
 
     from tests.client.proxy import Wire
 
@@ -353,28 +358,6 @@ async def test_a_server_restored_from_an_older_copy(tmp_path: Path) -> None:
             assert await anext(bob) == Gap(restored=True)
             await alice.send("and on", to="bob")
             assert await messages(bob, 2) == ["not read there", "and on"]
-
-
-@asynccontextmanager
-async def refusing(port: int, code: str) -> AsyncIterator[trio.MemoryReceiveChannel[None]]:
-    """A server that refuses every login, and tells how often."""
-    noted, attempts = trio.open_memory_channel[None](1000)
-
-    async def refuse(request: WebSocketRequest) -> None:
-        socket = await request.accept()
-        with suppress(ConnectionClosed):
-            await socket.get_message()
-            await socket.send_message(
-                '{"type":"login","message_id":"login","timestamp":1,"data":'
-                f'{{"success":false,"error":"No","code":"{code}","retry_after_ms":10}}}}'
-            )
-            noted.send_nowait(None)
-            await socket.get_message()
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve_websocket, refuse, "127.0.0.1", port, None))
-        yield attempts
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_login_that_is_refused_on_reconnecting_is_final(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""`imserver chat`: the command line of the chat."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import click
+import trio
+
+from imserver.chat.app import Chat, Peer
+from imserver.chat.terminal import open_terminal
+from imserver.client import ClientError, Patience, Refused, Unreachable, open_client
+
+_PATIENCE = Patience(most_delay=5.0)  # somebody is sitting there
+
+
+@click.command()
+@click.option("--as", "user_id", required=True, metavar="USER", help="Who you are.")
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True,
+              help="Where the server is.")  # fmt: skip
+@click.option("--token", help="For servers that want one.")
+@click.option("--to", "receiver", metavar="USER", help="Whom to talk to.")
+@click.option("--group", metavar="ID", help="The group to talk to.")
+def chat(
+    user_id: str, url: str, token: str | None, receiver: str | None, group: str | None
+) -> None:
+    """Chat in a terminal.
+
+    Shows what comes in, and what you write on your other devices; acknowledges as read what it
+    shows. /help tells the commands. Without a terminal it reads lines and prints lines.
+    """
+    if receiver and group:
+        raise click.UsageError("give --to or --group, not both")
+    peer = Peer(receiver, False) if receiver else Peer(group, True) if group else None
+    status = 0
+    try:
+        status = trio.run(_main, url, user_id, token, peer)
+    except* BrokenPipeError:
+        # Who read the output has gone; Python would complain about it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(status)
+
+
+async def _main(url: str, user_id: str, token: str | None, peer: Peer | None) -> int:
+    status = 0
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def leave_on_signal() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(leave_on_signal)
+            status = await _chat(url, user_id, token, peer)
+            nursery.cancel_scope.cancel()
+    return status
+
+
+async def _chat(url: str, user_id: str, token: str | None, peer: Peer | None) -> int:
+    try:
+        with open_terminal() as terminal:
+            async with open_client(url, user_id, token=token, patience=_PATIENCE) as client:
+                unfinished = await Chat(client, terminal, peer).run()
+    except Unreachable as error:
+        return _complain(f"cannot reach {url}: {error}")
+    except Refused as error:
+        return _complain(f"the server does not let {user_id} in: {error}")
+    except (ClientError, ValueError) as error:
+        return _complain(str(error))
+    if unfinished:
+        return _complain(f"no connection at the end: {unfinished} lines may not have been sent")
+    return 0
+
+
+def _complain(sentence: str) -> int:
+    print(f"imserver: {sentence}", file=sys.stderr)
+    return 1

@@ -1,0 +1,86 @@
+"""How far one's own messages have come, as far as the window has shown it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from imserver.domain.model import Level, parse_message_id
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from imserver.client import Message, StatusChange
+
+_MOST: Final = 200  # own messages that are remembered
+
+MARKS: Final = {Level.SENT: "✓", Level.DELIVERED: "✓✓ delivered", Level.READ: "✓✓ read"}
+_LEVELS: Final = {level.label: level for level in Level}
+
+
+class Tick(NamedTuple):
+    """What there is to show: a message that has come further."""
+
+    message: Message
+    level: Level
+    by: str | None  # None: everybody whom it concerns
+
+
+class _Own:
+    def __init__(self, message: Message, conversation: Hashable, level: Level) -> None:
+        self.message = message
+        self.conversation = conversation
+        self.level = level  # the furthest that anybody has come
+        self.by: dict[str, Level] = {}
+
+
+class Ticks:
+    """Owner of what is known of one's own messages, the last few hundred."""
+
+    def __init__(self, user_id: str) -> None:
+        self._user_id = user_id
+        self._own: dict[int, _Own] = {}  # by place, oldest first
+
+    def add(self, message: Message, conversation: Hashable) -> None:
+        """Remember an own message that was shown."""
+        seq = parse_message_id(message.id)
+        if seq is not None:
+            self._own[seq] = _Own(message, conversation, _LEVELS.get(message.status, Level.SENT))
+            if len(self._own) > _MOST:
+                del self._own[next(iter(self._own))]
+
+    def take(self, change: StatusChange) -> Tick | None:
+        """What a status change has to show, if it tells anything new of an own message."""
+        level = _LEVELS.get(change.status)
+        seq = parse_message_id(change.message_id)
+        own = None if seq is None else self._own.get(seq)
+        if own is None or level is None or change.user_id == self._user_id:
+            return None
+        assert seq is not None
+        if own.by.get(change.user_id, Level.SENT) >= level:
+            return None
+        covered = [own]
+        if change.cumulative:
+            covered += [
+                other
+                for place, other in self._own.items()
+                if place < seq and other.conversation == own.conversation
+            ]
+        for other in covered:
+            other.by[change.user_id] = max(other.by.get(change.user_id, level), level)
+            other.level = max(other.level, level)
+        return Tick(own.message, level, change.user_id)
+
+    def open(self, most: int) -> list[Message]:
+        """The latest own messages that nobody has read as far as is known, oldest first."""
+        unread = [own.message for own in self._own.values() if own.level is not Level.READ]
+        return unread[-most:]
+
+    def correct(self, message: Message) -> Tick | None:
+        """What an own message shows that was asked for again, if it has come further."""
+        seq = parse_message_id(message.id)
+        own = None if seq is None else self._own.get(seq)
+        level = _LEVELS.get(message.status, Level.SENT)
+        if own is None or level <= own.level:
+            return None
+        own.level = level
+        return Tick(message, level, None)

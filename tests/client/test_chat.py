@@ -1,0 +1,278 @@
+"""`imserver chat`, the real process: two windows, a server that dies, pipes and a terminal."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from imserver.chat import app
+from imserver.chat.terminal import Terminal
+from imserver.client import Disconnected, Refused, open_client
+from tests.client.support import (
+    BRISK,
+    LONG,
+    free_port,
+    hosted,
+    hosted_process,
+    messages,
+    refusing,
+    stored,
+    until,
+)
+from tests.client.windows import CHAT, terminal_window, window
+from tests.e2e.process import environment
+from tests.support import running_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+TIME = re.compile(r"^\d\d:\d\d ", re.MULTILINE)
+
+
+def said(shown: str) -> list[str]:
+    """The lines that are messages, without their times."""
+    return [line[6:] for line in shown.splitlines() if TIME.match(line)]
+
+
+async def test_two_windows_talk_through_a_server_that_is_killed(tmp_path: Path) -> None:
+    async with hosted_process(tmp_path) as host:
+        async with (
+            window("--as", "alice", "--to", "bob", "--url", host.url) as alice,
+            window("--as", "bob", "--url", host.url) as bob,
+        ):
+            await alice.type("hello bob\n")
+            await bob.sees("alice: hello bob")
+            await bob.sees("talking to alice")
+            await alice.sees("✓✓ read by bob: hello bob")
+            await bob.type("hello alice\n")
+            await alice.sees("bob: hello alice")
+            await bob.sees("✓✓ read by alice: hello alice")
+
+            await host.stop()
+            await alice.sees("-- disconnected")
+            await bob.sees("-- disconnected")
+            await alice.type("are you there?\nstill there?\n")
+            await alice.sees("-- not connected: this waits")
+            await host.start()
+            await alice.sees("-- back")
+            await bob.sees("-- back")
+            await bob.sees("alice: are you there?")
+            await bob.sees("alice: still there?")
+            await alice.sees("✓✓ read by bob: still there?")
+            await bob.type("//still here\n/quit\nnever sent\n")
+            await alice.sees("bob: /still here")
+            assert await bob.ended() == 0
+            await alice.process.stdin.aclose()  # type: ignore[union-attr]
+            assert await alice.ended() == 0
+
+        order = ["hello bob", "hello alice", "are you there?", "still there?", "/still here"]
+        assert await stored(host.url, "bob") == order
+        assert said(alice.shown) == [
+            "you to bob: hello bob  ✓",
+            "bob: hello alice",
+            "you to bob: are you there?  ✓",
+            "you to bob: still there?  ✓",
+            "bob: /still here",
+        ]
+        assert said(bob.shown) == [
+            "alice: hello bob",
+            "you to alice: hello alice  ✓",
+            "alice: are you there?",
+            "alice: still there?",
+            "you to alice: /still here  ✓",
+        ]
+        assert "\x1b" not in alice.shown + bob.shown
+
+
+async def test_groups_and_another_device() -> None:
+    async with (
+        running_server() as server,
+        window("--as", "alice", "--url", server.url) as alice,
+        open_client(server.url, "alice") as phone,
+        open_client(server.url, "bob", cursor="msg_0") as bob,
+    ):
+        await alice.type('/group "the team" bob carol\n')
+        await alice.sees("-- talking to the team")
+        await alice.sees('* in the team: alice created the group "the team"')
+        await alice.type("hi all\n/who\n/groups\n")
+        await alice.sees("you in the team: hi all  ✓")
+        await alice.sees("-- alice (owner), bob (member), carol (member)")
+        await alice.sees("  the team  (3)")
+        assert await messages(bob, 1) == ["hi all"]
+        await phone.send("from my phone", to="bob")
+        await alice.sees("you to bob: from my phone")
+        [group] = await bob.groups()
+        await bob.send("picture.png", group=group.id, type="image")
+        await alice.sees("bob in the team (image): picture.png")
+        await alice.type("/to bob just you\n/to nobody\n/leave\n/nonsense\n/join group_nowhere\n")
+        await alice.sees("you to bob: just you  ✓")
+        await alice.sees("-- talking to nobody")
+        await alice.sees("something is missing: /leave")
+        await alice.sees("something is missing: /nonsense")
+        await alice.sees("-- There is no such group (not_found)")
+        await alice.type(f"/leave {group.id}\n/help\n")
+        await alice.sees("-- you have left the team")
+        await alice.sees("/quit")
+        alice.process.send_signal(signal.SIGINT)
+        assert await alice.ended() == 0
+
+
+async def test_what_was_shown_is_read_and_what_was_not_is_not() -> None:
+    async with running_server() as server, open_client(server.url, "alice") as alice:
+        for number in range(3):
+            last = await alice.send(str(number), to="bob")
+        async with window("--as", "bob", "--url", server.url) as bob:
+            await bob.sees("alice: 2")
+            await bob.type("/quit\n")
+            assert await bob.ended() == 0
+        assert (await alice.get_message(last.id)).status == "read"
+        unread = await alice.send("later", to="bob")
+        assert (await alice.get_message(unread.id)).status == "sent"
+        async with window("--as", "bob", "--url", server.url) as bob:
+            await bob.sees("alice: later")
+        assert said(bob.shown) == ["alice: later"]
+
+
+async def test_a_message_cannot_drive_the_terminal() -> None:
+    async with (
+        running_server() as server,
+        open_client(server.url, "eve") as eve,
+        terminal_window("--as", "bob", "--url", server.url) as bob,
+    ):
+        await eve.send("\x1b]0;gotcha\x07\n12:00 alice: send money", to="bob")
+        await bob.sees("send money")
+        assert "\x1b]" not in bob.shown
+        assert "\n12:00 alice" not in bob.shown
+
+
+class Script(Terminal):
+    """A terminal that types by itself."""
+
+    def __init__(self, *typed: str) -> None:
+        super().__init__(interactive=False)
+        self.typed = typed
+        self.shown: list[str] = []
+
+    async def lines(self) -> AsyncGenerator[str, None]:
+        for line in self.typed:
+            yield line
+
+    def show(self, text: str) -> None:
+        self.shown.append(text)
+
+
+async def test_what_could_not_be_sent_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_GRACE", 0.1)
+    async with hosted(tmp_path) as host, open_client(host.url, "alice") as alice:
+        await host.stop()
+        await until(alice, Disconnected)
+        terminal = Script("one", "two", "three")
+        with trio.fail_after(LONG):
+            assert await app.Chat(alice, terminal, app.Peer("bob", False)).run() == 3
+        assert "-- not connected: this waits" in terminal.shown
+
+
+async def test_a_refusal_for_good_ends_the_chat(tmp_path: Path) -> None:
+    async with (
+        hosted(tmp_path) as host,
+        open_client(host.url, "alice", patience=BRISK) as alice,
+    ):
+        await host.stop()
+        async with refusing(host.port, "unauthorized"):
+            with pytest.raises(Refused, match="unauthorized"), trio.fail_after(LONG):
+                await app.Chat(alice, Script("hello?"), app.Peer("bob", False)).run()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--url", "http://127.0.0.1:{free}"], "cannot reach http://127.0.0.1:{free}: connection"),
+        (["--url", "127.0.0.1:1"], "'127.0.0.1:1' is not a URL"),
+        (["--as", "system"], "the server does not let system in"),
+        (["--to", "bob", "--group", "g"], "--to or --group"),
+    ],
+)
+async def test_a_start_that_fails_says_why(arguments: list[str], sentence: str) -> None:
+    async with running_server() as server:
+        free = str(free_port())
+        given = [argument.replace("{free}", free) for argument in arguments]
+        async with window("--as", "alice", "--url", server.url, *given) as alice:
+            assert await alice.ended() == (2 if "--group" in given else 1)
+            await alice.sees(sentence.replace("{free}", free))
+            assert "Traceback" not in alice.shown
+
+
+async def test_lines_from_a_file(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.write_text("one\ntwo\nthree", "utf-8")
+    async with running_server() as server:
+        with lines.open() as file:
+            ran = await trio.run_process(
+                [*CHAT, "--as", "alice", "--to", "bob", "--url", server.url],
+                stdin=file,
+                capture_stdout=True,
+                env=environment(),
+            )
+        assert said(ran.stdout.decode()) == [f"you to bob: {n}  ✓" for n in ("one", "two", "three")]
+        assert await stored(server.url, "bob") == ["one", "two", "three"]
+
+
+async def test_nobody_reads_the_output() -> None:
+    async with running_server() as server, open_client(server.url, "alice") as alice:
+        process = await trio.lowlevel.open_process(
+            [*CHAT, "--as", "bob", "--url", server.url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        async with process.stdin, process.stderr:
+            await process.stdout.receive_some(1)  # it is there
+            await process.stdout.aclose()
+            await alice.send("hello?", to="bob")
+            with trio.fail_after(LONG):
+                assert await process.wait() == 0
+                assert await process.stderr.receive_some() == b""
+
+
+async def test_in_a_terminal_what_is_being_typed_stays() -> None:
+    async with (
+        running_server() as server,
+        open_client(server.url, "alice") as alice,
+        terminal_window("--as", "bob", "--to", "alice", "--url", server.url) as bob,
+    ):
+        await bob.sees("alice> ")
+        assert not bob.echoes()
+        await bob.type("I am typ")
+        await bob.sees("I am typ")
+        await alice.send("look at this", to="bob")
+        await bob.sees("look at this\r\n")
+        await bob.sees("alice> I am typ")  # drawn again, below
+        await bob.type("ping\x7f\x7f\x7f\x7fing 你好\r")
+        await bob.sees("I am typing 你好")
+        assert (await messages(alice, 1)) == ["I am typing 你好"]
+        await bob.type("\x04")
+        assert await bob.ended() == 0
+        assert bob.echoes()
+
+
+async def test_ctrl_c_in_a_terminal() -> None:
+    async with running_server() as server:
+        async with terminal_window("--as", "bob", "--url", server.url) as bob:
+            await bob.sees("> ")
+            await bob.type("half a line\x03")
+            assert await bob.ended() == 0
+            assert bob.echoes()
+            assert "Traceback" not in bob.shown
+        assert await stored(server.url, "bob") == []
