@@ -34,6 +34,13 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "human", "json"] = "auto"
+    access: bool = False
+
+
+class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
+    """[metrics]"""
+
+    enabled: bool = True
 
 
 class Store(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +114,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     allow_open_network: bool = False
     origins: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     log: Log = Log()
+    metrics: Metrics = Metrics()
     store: Store = Store()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()

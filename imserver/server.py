@@ -36,7 +36,9 @@ from imserver.transport.edge import Edge, listen
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
 from imserver.transport.http import RestLane
+from imserver.transport.metrics import Metrics
 from imserver.transport.origins import Origins
+from imserver.transport.requests import Requests
 from imserver.transport.rest import build_app
 from imserver.transport.ws import WebSocketLane
 from imserver.version import __version__
@@ -44,6 +46,8 @@ from imserver.version import __version__
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable
+
+    from imserver.store.database import Database
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +123,9 @@ async def open_server(
             frame_bytes=config.limits.frame_bytes,
             header_bytes=config.limits.header_bytes,
             handshake_timeout=config.timeouts.request_head,
+            access_log=config.log.access,
         )
-        edge = _edge(config, engine, lane, origins)
+        edge = _edge(config, engine, lane, origins, database)
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
             storing.start_soon(lane.run)
@@ -151,16 +156,24 @@ async def open_server(
             storing.cancel_scope.cancel()  # nothing is left to write or to read from
 
 
-def _edge(config: Config, engine: Engine, lane: WebSocketLane, origins: Origins) -> Edge:
+def _edge(
+    config: Config, engine: Engine, lane: WebSocketLane, origins: Origins, database: Database
+) -> Edge:
+    requests = Requests(access_log=config.log.access)
+    metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
     app = build_app(
         engine,
         origins,
+        metrics,
         version=__version__,
         body_bytes=config.limits.body_bytes,
         body_timeout=config.timeouts.request_body,
     )
     rest = RestLane(
-        app, idle_timeout=config.timeouts.rest_idle, header_bytes=config.limits.header_bytes
+        app,
+        requests,
+        idle_timeout=config.timeouts.rest_idle,
+        header_bytes=config.limits.header_bytes,
     )
     return Edge(
         lane,
@@ -168,6 +181,7 @@ def _edge(config: Config, engine: Engine, lane: WebSocketLane, origins: Origins)
         head_timeout=config.timeouts.request_head,
         most_connections=room_for_connections(config.limits.connections),
         gate=_gate(config) if config.limits_admission else None,
+        refusals=engine.refusals,
     )
 
 

@@ -6,6 +6,7 @@ sees half a change. Law: `publish` only queues; `flush` lets everything out, one
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from imserver.live.outbox import Link, Outbox
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 class Session:
     """One connection: its user once logged in, its way out, and when it was last heard of."""
 
-    __slots__ = ("heard", "link", "opened", "outbox", "pinged", "user_id")
+    __slots__ = ("heard", "link", "number", "opened", "outbox", "pinged", "user_id")
 
-    def __init__(self, link: Link, outbox: Outbox, now: float) -> None:
+    def __init__(self, link: Link, outbox: Outbox, now: float, number: int) -> None:
+        self.number = number  # tells it from every other of its hub
         self.link = link
         self.outbox = outbox
         self.user_id: str | None = None
@@ -40,6 +42,8 @@ class Hub:
         self._sessions: dict[Session, None] = {}
         self._online: dict[str, dict[Session, None]] = {}
         self._unsent: dict[Outbox, None] = {}
+        self.opened = 0  # sessions since the start
+        self.ended: Counter[CloseCode] = Counter()  # sessions that we ended, and why
 
     @property
     def connections(self) -> int:
@@ -61,7 +65,8 @@ class Hub:
 
     def open(self, link: Link) -> Session:
         """Register a connection; nobody is logged in on it yet."""
-        session = Session(link, Outbox(link, self._outbox_bytes), self.tick)
+        self.opened += 1
+        session = Session(link, Outbox(link, self._outbox_bytes), self.tick, self.opened)
         self._sessions[session] = None
         return session
 
@@ -74,7 +79,10 @@ class Hub:
         """Forget a session whose connection has ended."""
         session.outbox.abandon()
         self._unsent.pop(session.outbox, None)
-        self._sessions.pop(session, None)
+        if session in self._sessions:
+            del self._sessions[session]
+            if session.outbox.goodbye is not None:
+                self.ended[session.outbox.goodbye] += 1
         if session.user_id is not None:
             others = self._online.get(session.user_id)
             if others is not None:

@@ -54,7 +54,8 @@ class Link(Protocol):
 class Outbox:
     """Owner of the frames that wait for one session's network."""
 
-    __slots__ = ("_closing", "_drained", "_link", "_parts", "_rest", "closed", "most", "size")
+    __slots__ = ("_closing", "_drained", "_link", "_parts", "_rest", "closed", "goodbye", "most",
+                 "size")  # fmt: skip
 
     def __init__(self, link: Link, most: int) -> None:
         self._link = link
@@ -64,6 +65,7 @@ class Outbox:
         self.size = 0  # bytes that wait, the piece under way included
         self._closing: CloseCode | None = None  # to be said when all was sent
         self.closed = False  # nothing more is accepted
+        self.goodbye: CloseCode | None = None  # why we ended it, if we did
         self._drained: trio.Event | None = None
 
     @property
@@ -103,6 +105,7 @@ class Outbox:
             return
         self.flush()
         self.closed = True
+        self.goodbye = code
         self._link.expire()
         if self._rest:
             self._closing = code
@@ -138,7 +141,7 @@ class Outbox:
         # The piece under way is finished by the drain task; everything behind it goes, and the
         # session with it: a sync brings all of it back.
         self.closed = True
-        self._closing = CloseCode.TOO_SLOW
+        self._closing = self.goodbye = CloseCode.TOO_SLOW
         self._parts.clear()
         self.size = len(self._rest)
         self._link.expire()

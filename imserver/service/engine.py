@@ -22,6 +22,7 @@ from imserver.live.hub import Hub
 from imserver.service.admission import Admission, Budget
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer
+from imserver.tally import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -165,6 +166,7 @@ class Engine:
     clock: Callable[[], int]  # milliseconds since the epoch
     limits: Limits
     admission: Admission | None = None  # None: everyone may ask for as much as they like
+    refusals: Refusals = field(default_factory=Refusals)  # transports count them
 
     def submit(self, command: Command, done: Callable[[bytes | ApiError], None]) -> None:
         """Queue a write; `done` gets the JSON of its answer or its refusal, in order.

@@ -251,6 +251,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         budget=Budget.NONE,
         handle=sessions.health,
     ),
+    Query(
+        name="ready",
+        summary="Ask whether requests should be sent here",
+        request=frames.Nothing,
+        answer=frames.Health,
+        who=Who.ANYONE,
+        rest=Rest("GET", "/ready"),
+        budget=Budget.NONE,
+        handle=sessions.ready,
+    ),
     Immediate(
         name="stats",
         summary="Ask who is connected",

@@ -16,9 +16,11 @@ from imserver.domain.frames import (
     encode_json,
 )
 from imserver.domain.model import check_user_id
+from imserver.service.engine import Command, Outcome
 
 if TYPE_CHECKING:
     from imserver.service.engine import Caller, Engine
+    from imserver.store.transaction import Transaction
 
 
 def login(engine: Engine, caller: Caller, request: Login) -> bytes:
@@ -57,6 +59,35 @@ def health(engine: Engine, caller: Caller, request: Nothing) -> bytes:
     if failure is None:
         return encode_json(Health("ok", engine.clock()))
     return encode_json(Health("degraded", engine.clock(), f"writes are refused: {failure}"))
+
+
+async def ready(engine: Engine, caller: Caller, request: Nothing) -> bytes:
+    """Whether requests should be sent here: `health`, but refused where writes would be.
+
+    After a failure it tries the store itself: whoever is sent no requests would never heal.
+
+    Raises:
+        ApiError: `unavailable` while the store refuses writes or the server is stopping.
+    """
+    if engine.writer.closing:
+        raise ApiError(Code.UNAVAILABLE, "The server is shutting down")
+    if engine.writer.failure is not None:
+        await engine.execute(_TryOut())
+    return encode_json(Health("ok", engine.clock()))
+
+
+class _TryOut(Command):
+    """See whether the store takes writes again."""
+
+    __slots__ = ()
+
+    def apply(self, tx: Transaction) -> None:
+        """Write something that changes nothing."""
+        tx.try_out()
+
+    def conclude(self, stored: None) -> Outcome:
+        """There is nothing to say."""
+        return Outcome(b"")
 
 
 def stats(engine: Engine, caller: Caller, request: Nothing) -> bytes:

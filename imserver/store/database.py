@@ -58,6 +58,16 @@ class Database:
         """Whether nothing is kept."""
         return self.path == MEMORY
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes on disk: of the `database` and of its `wal`; none in memory."""
+        if self.in_memory:
+            return {}
+        found = {}
+        for name, path in (("database", self.path), ("wal", f"{self.path}-wal")):
+            with suppress(OSError):
+                found[name] = os.stat(path).st_size
+        return found
+
     def _connect(self, *, read_only: bool = False) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         connection = apsw.Connection(self.path, flags=flags, statementcachesize=200)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from imserver.store.schema import VERSION
+
 BEGIN: Final = "BEGIN IMMEDIATE"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
+TRY_OUT: Final = f"PRAGMA user_version = {VERSION}"  # a page is written although it stays the same
 
 # -- what concerns the whole order ------------------------------------------------------------
 

@@ -32,6 +32,11 @@ class Reader:
         self._idle = [database.reader() for _ in range(count)]
         self._limiter = trio.CapacityLimiter(count)
 
+    @property
+    def waiting(self) -> int:
+        """How many questions wait for a connection."""
+        return self._limiter.statistics().tasks_waiting
+
     async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
         """Run `question` on a connection of its own, inside one read transaction.
 

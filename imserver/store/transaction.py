@@ -61,6 +61,8 @@ class Transaction:
         self._remembered_members = 0
         self._next_seq = 0  # the place that the next message will take; 0: the database knows
         self.now_ms = 0
+        self._added = [0] * len(MESSAGE_TYPES)  # messages of each type in this transaction
+        self.stored = dict.fromkeys(MESSAGE_TYPES, 0)  # those of all that were committed
 
     def begin(self) -> None:
         """Start: until `commit` or `rollback`, everything happens at one time `now_ms`."""
@@ -72,6 +74,10 @@ class Transaction:
     def commit(self) -> None:
         """Make it durable; returns when it is on disk."""
         self.db.execute(queries.COMMIT)
+        for number, count in enumerate(self._added):
+            if count:
+                self.stored[MESSAGE_TYPES[number]] += count
+                self._added[number] = 0
 
     def rollback(self) -> None:
         """Undo everything since `begin`, and forget what may not be true any more."""
@@ -86,6 +92,11 @@ class Transaction:
         self._rosters.clear()
         self._remembered_members = 0
         self._next_seq = 0
+        self._added = [0] * len(MESSAGE_TYPES)
+
+    def try_out(self) -> None:
+        """Write what is there already, so that the commit shows whether it can be kept."""
+        self.db.execute(queries.TRY_OUT)
 
     # -- users and conversations --------------------------------------------------------------
 
@@ -239,19 +250,21 @@ class Transaction:
     ) -> int:
         """Store a message at the next place of the one order, and return that place."""
         seq = self._next_seq
+        number = _TYPE_NUMBER[kind]
         self.db.execute(
             queries.ADD_MESSAGE,
             (
                 seq,
                 cid,
                 sender_uid,
-                _TYPE_NUMBER[kind],
+                number,
                 content,
                 self.now_ms,
                 None if event is None else json.encode(event).decode(),
             ),
         )
         self._next_seq = seq + 1
+        self._added[number] += 1
         return seq
 
     @property

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -22,6 +23,7 @@ import trio
 from imserver.domain.errors import ApiError, Code
 from imserver.store.database import STORAGE_FAILURES
 from imserver.store.transaction import Transaction
+from imserver.tally import SECONDS, WRITES, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +69,27 @@ class Writer:
         self._room = trio.Event()
         self._closing = False
         self._closed = trio.Event()
+        self._waiting_since = 0.0  # when the oldest of the queue came, by `perf_counter`
+        self._sync_seconds: float | None = None  # of the last commit; None: there was none
+        self.batches = Histogram(WRITES)  # writes in each
+        self.commits = Histogram(SECONDS)  # how long each took to be on disk
+        self.waits = Histogram(SECONDS)  # how long each write took at the most, queueing included
         self.failure: str | None = None  # why the last transaction could not be kept, or None
+
+    @property
+    def queued(self) -> int:
+        """How many writes wait for the next batch."""
+        return len(self._queue)
+
+    @property
+    def stored(self) -> dict[str, int]:
+        """How many messages of each type were stored since the start."""
+        return self._tx.stored
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing more is accepted."""
+        return self._closing
 
     @property
     def full(self) -> bool:
@@ -89,6 +111,8 @@ class Writer:
         """
         if self._closing:
             raise ApiError(Code.UNAVAILABLE, "The server is shutting down")
+        if not self._queue:
+            self._waiting_since = perf_counter()
         self._queue.append(command)
         self._wake.set()
 
@@ -104,14 +128,23 @@ class Writer:
                 await self._wake.wait()
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+            since = self._waiting_since  # what stays behind is no older, so it may stay as it is
             # What was accepted is finished: a cancelled server waits for the batch under way.
             results = await trio.to_thread.run_sync(self._write, batch)
             for command, result in zip(batch, results, strict=True):
                 command.finish(result)
             self._after_batch()
+            self._measure(len(batch), perf_counter() - since)
             if not self.full:
                 self._room.set()
                 self._room = trio.Event()
+
+    def _measure(self, writes: int, seconds: float) -> None:
+        # Nobody looks at the clock for each write: the oldest of a batch stands for all of it.
+        self.batches.observe(writes)
+        self.waits.observe(seconds, writes)
+        if self._sync_seconds is not None:
+            self.commits.observe(self._sync_seconds)
 
     def close(self) -> None:
         """Accept nothing more; `run` returns when the queue is empty."""
@@ -131,10 +164,13 @@ class Writer:
             return self._commit(batch)
 
     def _commit(self, batch: Sequence[Command]) -> list[Any]:
+        self._sync_seconds = None
         try:
             self._tx.begin()
             results = [self._apply(command) for command in batch]
+            begun = perf_counter()
             self._tx.commit()
+            self._sync_seconds = perf_counter() - begun
         except STORAGE_FAILURES as error:
             return self._refuse(batch, error)
         except Exception:

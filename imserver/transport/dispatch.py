@@ -25,7 +25,7 @@ from imserver.service.engine import Caller, Engine, Immediate, Operation, Query,
 from imserver.service.operations import OPERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from imserver.live.hub import Session
 
@@ -66,8 +66,7 @@ class _Slot:
         self.answer: bytes | None = None
 
     def resolve(self, answer: bytes | ApiError) -> None:
-        data = frames.refusal(answer) if isinstance(answer, ApiError) else answer
-        self.answer = data
+        self.answer = self.dispatcher.refuse(answer) if isinstance(answer, ApiError) else answer
         self.dispatcher.release()
 
 
@@ -145,7 +144,7 @@ class Dispatcher:
         except ApiError as error:
             return self._later(kind, error, correlation)
         except Exception:
-            logger.exception("%s failed", operation.name)
+            self._log_defect(operation)
             return self._later(kind, ApiError(Code.INTERNAL), correlation)
         return self._queue(slot)
 
@@ -179,6 +178,11 @@ class Dispatcher:
         """Wait until every request taken so far has its answer."""
         await self._wait_pending(0, 0)
 
+    def refuse(self, error: ApiError, words: Callable[[ApiError], bytes] = frames.refusal) -> bytes:
+        """Put a refusal into words, and count it."""
+        self._engine.refusals.count("websocket", error)
+        return words(error)
+
     def release(self) -> None:
         """Send every answer whose turn has come."""
         pending = self._pending
@@ -196,7 +200,9 @@ class Dispatcher:
 
     def _later(self, kind: str, error: ApiError, correlation: str | None) -> Awaitable[None] | None:
         """Refuse, now or when the writes before are answered."""
-        data = frames.error_body(error) if kind == frames.ERROR_TYPE else frames.refusal(error)
+        data = self.refuse(
+            error, frames.error_body if kind == frames.ERROR_TYPE else frames.refusal
+        )
         if self._pending:
             slot = _Slot(self, kind, correlation, len(data))
             slot.answer = data
@@ -221,7 +227,7 @@ class Dispatcher:
         try:
             data = operation.handle(self._engine, self._caller, request)
         except ApiError as error:
-            return frames.refusal(error)
+            return self.refuse(error)
         except Exception:
             return self._defect(operation)
         user_id = self._session.user_id
@@ -229,10 +235,14 @@ class Dispatcher:
             self._caller = Caller(user_id, self._session)
         return data
 
-    @staticmethod
-    def _defect(operation: Operation) -> bytes:
-        logger.exception("%s failed", operation.name)
-        return frames.refusal(ApiError(Code.INTERNAL))
+    def _defect(self, operation: Operation) -> bytes:
+        self._log_defect(operation)
+        return self.refuse(ApiError(Code.INTERNAL))
+
+    def _log_defect(self, operation: Operation) -> None:
+        # Said here: the task that reads works for many connections.
+        about = {"connection_id": self._session.number, "user_id": self._caller.user_id}
+        logger.exception("%s failed", operation.name, extra=about)
 
     async def _ask(
         self, operation: Immediate | Query, request: Any, kind: str, correlation: str | None
@@ -245,7 +255,7 @@ class Dispatcher:
                 try:
                     data = await operation.handle(self._engine, self._caller, request)
                 except ApiError as error:
-                    data = frames.refusal(error)
+                    data = self.refuse(error)
                 except Exception:
                     data = self._defect(operation)
             case _:

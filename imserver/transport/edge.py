@@ -18,6 +18,7 @@ import trio
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import error_body
+from imserver.tally import Refusals
 from imserver.transport import ws
 
 if TYPE_CHECKING:
@@ -80,11 +81,13 @@ class Edge:
         head_timeout: float,
         most_connections: int,
         gate: Gate | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._websockets = websockets
         self._rest = rest
         self._head_timeout = head_timeout
         self._most_connections = most_connections
+        self._refusals = refusals or Refusals()
         self._connections = 0
         self._gate = gate  # what one address may have and do; None: as much as it likes
         self._greetings: set[trio.CancelScope] = set()  # of those whose first line is awaited
@@ -106,11 +109,11 @@ class Edge:
                     break
                 sock.setblocking(False)
                 if self._connections >= self._most_connections:
-                    _turn_away(sock, _NO_ROOM)
+                    self._turn_away(sock, _NO_ROOM)
                     continue
                 peer = address[0] if isinstance(address, tuple) else ""
                 if self._gate is not None and (refusal := self._gate.enter(peer)) is not None:
-                    _turn_away(sock, refusal)
+                    self._turn_away(sock, refusal)
                     continue
                 self._connections += 1
                 connections.start_soon(self._serve, sock, peer)
@@ -122,6 +125,10 @@ class Edge:
             greeting.cancel()
         self._websockets.retire()
         await self._rest.retire()
+
+    def _turn_away(self, sock: socket.socket, error: ApiError) -> None:
+        self._refusals.count("connection", error)
+        _turn_away(sock, error)
 
     async def _serve(self, sock: socket.socket, peer: str) -> None:
         try:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     )
     from quart_trio import QuartTrio
 
+    from imserver.transport.requests import Requests
+
 logger = logging.getLogger(__name__)
 
 _LINGER: Final = 1.0  # seconds that a connection may outlive its client
@@ -51,8 +53,15 @@ _CHUNK: Final = 64 * 1024  # bytes
 class RestLane:
     """Serves connections that speak HTTP/1.1."""
 
-    def __init__(self, app: QuartTrio, *, idle_timeout: float, header_bytes: int) -> None:
-        self._app = ASGIWrapper(_Application(app))
+    def __init__(
+        self,
+        app: QuartTrio,
+        requests: Requests,
+        *,
+        idle_timeout: float,
+        header_bytes: int,
+    ) -> None:
+        self._app = ASGIWrapper(_Application(app, requests))
         self._context = WorkerContext(None)
         self._config = HypercornConfig()
         self._config.accesslog = None
@@ -174,8 +183,9 @@ class _GivenBack:
 class _Application:
     """What hypercorn calls: the application, kept from what would trip it up."""
 
-    def __init__(self, app: QuartTrio) -> None:
+    def __init__(self, app: QuartTrio, requests: Requests) -> None:
         self._app = app
+        self._requests = requests
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -183,7 +193,11 @@ class _Application:
         if scope["type"] != "lifespan" and not scope["path"].startswith("/"):
             scope["path"] = "/" + scope["path"].partition("://")[2].partition("/")[2]
 
+        request = self._requests.begin(scope) if scope["type"] == "http" else None
+
         async def send_whole(message: ASGISendEvent) -> None:
+            if request is not None and message["type"] == "http.response.start":
+                request.answered(message)
             # quart-trio cancels a request as soon as it is answered, hypercorn's work after the
             # last byte of the answer included: then the connection is neither read nor timed out.
             with trio.move_on_after(_STALL, shield=True):
@@ -202,6 +216,8 @@ class _Application:
             # The client broke HTTP: hypercorn has refused the request meanwhile.
             logger.debug("an answer could not be sent", exc_info=True)
         finally:
+            if request is not None:
+                self._requests.end(request)
             stream.answered = None
             stream.said = False
             answered.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
@@ -11,6 +11,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from imserver import log
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import check_user_id
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import Headers
 
+    from imserver.transport.metrics import Metrics
     from imserver.transport.origins import Origins
 
 logger = logging.getLogger(__name__)
@@ -52,19 +54,29 @@ _HTTP_CODES: Final = {
 
 
 def build_app(
-    engine: Engine, origins: Origins, *, version: str, body_bytes: int, body_timeout: float
+    engine: Engine,
+    origins: Origins,
+    metrics: Metrics | None,
+    *,
+    version: str,
+    body_bytes: int,
+    body_timeout: float,
 ) -> QuartTrio:
-    """The application: one route an operation, JSON in every answer, errors included."""
+    """The application: one route an operation, JSON in every answer, errors included.
+
+    With `metrics` there is `/metrics` too, which speaks the text that Prometheus reads.
+    """
     app = QuartTrio("imserver", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = body_bytes
     app.config["BODY_TIMEOUT"] = body_timeout
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # they would say that they are HTML
-    app.register_error_handler(HTTPException, _http_refusal)
+    app.register_error_handler(HTTPException, partial(_http_refusal, engine))
 
     async def look_at_origin() -> Response | None:
         origin = request.headers.get("Origin")
         if not origins.admits(origin, request.headers.get("Host")):
-            return _refusal(ApiError(Code.FORBIDDEN, "Pages of this origin may not use the server"))
+            error = ApiError(Code.FORBIDDEN, "Pages of this origin may not use the server")
+            return _refusal(engine, error)
         if origin and request.method == "OPTIONS" and origins.allows(origin):
             return Response(b"", 204, headers=_PREFLIGHT)
         return None
@@ -94,8 +106,16 @@ def build_app(
 
     app.add_url_rule("/openapi.json", "openapi", openapi)
 
+    if metrics is not None:
+
+        async def scrape() -> Response:
+            text, content_type = metrics.render(request.headers.get("Accept", ""))
+            return Response(text, content_type=content_type)
+
+        app.add_url_rule("/metrics", "metrics", scrape)
+
     async def not_ws() -> Response:
-        response = _refusal(ApiError(Code.UPGRADE_REQUIRED))
+        response = _refusal(engine, ApiError(Code.UPGRADE_REQUIRED))
         response.headers["Upgrade"] = "websocket"
         return response
 
@@ -107,17 +127,18 @@ def _json(body: bytes, status: int = 200) -> Response:
     return Response(body, status, content_type="application/json")
 
 
-def _refusal(error: ApiError) -> Response:
+def _refusal(engine: Engine, error: ApiError) -> Response:
+    engine.refusals.count("rest", error)
     response = _json(frames.error_body(error), error.status)
     if error.retry_after_ms is not None:
         response.headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
     return response
 
 
-async def _http_refusal(error: HTTPException) -> Response:
+async def _http_refusal(engine: Engine, error: HTTPException) -> Response:
     status = error.code or 500
     known = _HTTP_CODES.get(status)
-    response = _refusal(known or ApiError(Code.INVALID_REQUEST))
+    response = _refusal(engine, known or ApiError(Code.INVALID_REQUEST))
     if status in (408, 413):  # the rest of the body stays unread
         response.headers["Connection"] = "close"
     for name, value in error.get_headers():
@@ -134,6 +155,7 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
         try:
             headers = request.headers
             caller = Caller("" if operation.who is Who.ANYONE else identify(headers))
+            log.also_about(user_id=caller.user_id)
             if engine.admission is not None:
                 engine.admission.admit(operation.budget, caller.user_id)
             call = await _request(operation, decoder, path)
@@ -149,12 +171,12 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
                 case _:
                     assert_never(operation)
         except ApiError as error:
-            return _refusal(error)
+            return _refusal(engine, error)
         except HTTPException:
             raise
         except Exception:
             logger.exception("%s failed", operation.name)
-            return _refusal(ApiError(Code.INTERNAL))
+            return _refusal(engine, ApiError(Code.INTERNAL))
         return _json(answer)
 
     return view

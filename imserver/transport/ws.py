@@ -21,6 +21,7 @@ from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
+from imserver import log
 from imserver.domain.errors import CLOSE_REASONS, ApiError, CloseCode, Code
 from imserver.domain.frames import error_body
 from imserver.transport.dispatch import Dispatcher
@@ -30,10 +31,12 @@ from imserver.transport.pump import Pump
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from imserver.live.hub import Session
     from imserver.service.engine import Engine
     from imserver.transport.origins import Origins
 
 logger = logging.getLogger(__name__)
+access = logging.getLogger(log.ACCESS)
 # The codec reports what it sees at levels meant for debugging it; failures come as close codes.
 _codec_logger = logging.getLogger("imserver.websocket")
 _codec_logger.setLevel(logging.ERROR)
@@ -62,6 +65,7 @@ class WebSocketLane:
         frame_bytes: int,
         header_bytes: int,
         handshake_timeout: float,
+        access_log: bool = False,
     ) -> None:
         self._origins = origins
         self._engine = engine
@@ -69,6 +73,7 @@ class WebSocketLane:
         self._frame_bytes = frame_bytes  # of one message, its fragments together
         self._header_bytes = header_bytes  # of the request that asks for the upgrade
         self._handshake_timeout = handshake_timeout  # seconds
+        self._access_log = access_log  # whether the end of each session is logged
         self._greetings: set[trio.CancelScope] = set()  # of those whose handshake is under way
         self._retired = False
 
@@ -104,11 +109,15 @@ class WebSocketLane:
             connection = _Connection(
                 self._engine, self._pump, sock, protocol, nursery, self._frame_bytes
             )
+            log.about(connection_id=connection.session.number)
+            begun = trio.current_time()
             try:
                 await connection.run(early)
             finally:
                 self._pump.leave(sock)
                 connection.end()
+                if self._access_log:
+                    _log_end(connection.session, trio.current_time() - begun)
                 nursery.cancel_scope.cancel()
         if connection.expired and not connection.ended:
             reset(sock)
@@ -120,7 +129,7 @@ class WebSocketLane:
         """
         while b"\r\n\r\n" not in head:
             if len(head) > self._header_bytes:
-                await _refuse(sock, 431, ApiError(Code.TOO_LARGE, "The head is too large"))
+                await self._refuse(sock, 431, ApiError(Code.TOO_LARGE, "The head is too large"))
                 return None
             data = await receive(sock)
             if not data:
@@ -131,25 +140,29 @@ class WebSocketLane:
         handshake.receive_data(head + b"\r\n\r\n")
         requests = handshake.events_received()
         if not requests:
-            await _refuse(sock, 400, ApiError(Code.INVALID_REQUEST))
+            await self._refuse(sock, 400, ApiError(Code.INVALID_REQUEST))
             return None
         request = requests[0]
         assert isinstance(request, Request)
         response = handshake.accept(request)
         if response.status_code == 426:
-            await _refuse(sock, 426, ApiError(Code.UPGRADE_REQUIRED))
+            await self._refuse(sock, 426, ApiError(Code.UPGRADE_REQUIRED))
             return None
         if response.status_code != 101:
-            await _refuse(sock, 400, ApiError(Code.INVALID_REQUEST))
+            await self._refuse(sock, 400, ApiError(Code.INVALID_REQUEST))
             return None
         # Twice the same header is as good as a strange one.
         origin, host = (", ".join(request.headers.get_all(name)) for name in ("Origin", "Host"))
         if not self._origins.admits(origin or None, host):
-            await _refuse(sock, 403, ApiError(Code.FORBIDDEN, "This origin may not connect"))
+            await self._refuse(sock, 403, ApiError(Code.FORBIDDEN, "This origin may not connect"))
             return None
         handshake.send_response(response)
         await _send(sock, b"".join(handshake.data_to_send()))
         return early
+
+    async def _refuse(self, sock: socket.socket, status: int, error: ApiError) -> None:
+        self._engine.refusals.count("websocket", error)
+        await _refuse(sock, status, error)
 
 
 async def _refuse(sock: socket.socket, status: int, error: ApiError) -> None:
@@ -161,6 +174,15 @@ async def _refuse(sock: socket.socket, status: int, error: ApiError) -> None:
     if status == 426:
         head += "Upgrade: websocket\r\n"
     await _send(sock, head.encode() + b"\r\n" + body)
+
+
+def _log_end(session: Session, seconds: float) -> None:
+    goodbye = session.outbox.goodbye
+    access.info(
+        "websocket closed by %s",
+        "the client" if goodbye is None else f"us: {goodbye.value}",
+        extra={"user_id": session.user_id, "duration_ms": round(seconds * 1000, 3)},
+    )
 
 
 async def receive(sock: socket.socket) -> bytes:
@@ -198,11 +220,11 @@ class _Connection:
         "_pause",
         "_protocol",
         "_pump",
-        "_session",
         "_sock",
         "_texts",
         "ended",
         "expired",
+        "session",
     )
 
     framed = True
@@ -221,8 +243,8 @@ class _Connection:
         self._protocol = protocol
         self._nursery = nursery
         self._hub = engine.hub
-        self._session = engine.hub.open(self)
-        self._dispatcher = Dispatcher(engine, self._session)
+        self.session = engine.hub.open(self)
+        self._dispatcher = Dispatcher(engine, self.session)
         self._fragments: list[bytes] = []  # of a message that is not yet complete
         self._pump = pump
         self._called = trio.Event()  # the pump has something for this connection's own task
@@ -262,7 +284,7 @@ class _Connection:
             except OSError:
                 data = b""
             if data:
-                self._session.heard = self._hub.tick
+                self.session.heard = self._hub.tick
                 self._take(data)
             else:
                 self.ended = True
@@ -279,7 +301,7 @@ class _Connection:
     def _take_texts(self) -> None:
         """Give the session its messages, up to one that must be waited for."""
         for text in self._texts:
-            if self._session.outbox.closed:  # nobody would learn what became of it
+            if self.session.outbox.closed:  # nobody would learn what became of it
                 break
             self._pause = self._dispatcher.receive(text)
             if self._pause is not None:
@@ -291,7 +313,7 @@ class _Connection:
         """Forget the session; nothing more is sent."""
         if isinstance(self._pause, Coroutine):  # nobody will await it any more
             self._pause.close()
-        self._hub.close(self._session)
+        self._hub.close(self.session)
 
     def _read_texts(self, data: bytes) -> Iterator[bytes]:
         """The messages that `data` completes; closes on what is not text."""
@@ -345,7 +367,7 @@ class _Connection:
         said = self._protocol.data_to_send()
         if not said:
             return
-        outbox = self._session.outbox
+        outbox = self.session.outbox
         if self._protocol.state is State.OPEN:  # pongs
             for data in said:
                 outbox.put(data)
@@ -365,7 +387,7 @@ class _Connection:
 
     def _finish(self) -> None:
         # The code is for nobody: the codec has said its own already.
-        self._session.outbox.finish(CloseCode.PROTOCOL_ERROR)
+        self.session.outbox.finish(CloseCode.PROTOCOL_ERROR)
 
     # -- Link ---------------------------------------------------------------------------------
 
