@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.store.schema import VERSION
-
 BEGIN: Final = "BEGIN IMMEDIATE"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
-TRY_OUT: Final = f"PRAGMA user_version = {VERSION}"  # a page is written although it stays the same
 
 # -- what concerns the whole order ------------------------------------------------------------
 
@@ -22,6 +19,8 @@ SET_META: Final = (
     "INSERT INTO meta (key, value) VALUES (?1, ?2)"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 )
+TRY_OUT: Final = "try_out"  # a key that is there within one transaction only
+DROP_META: Final = "DELETE FROM meta WHERE key = ?"
 IS_LOST: Final = """
     SELECT 1 FROM meta
     WHERE key >= 'lost_after:' AND key < 'lost_after;'

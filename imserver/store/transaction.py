@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_REMEMBERED: Final = 200_000  # users, pairs or memberships; beyond, a cache starts afresh
 
+_TRY_OUT_BYTES: Final = 64 * 1024  # as long as the longest message
 _TYPE_NUMBER: Final = {name: number for number, name in enumerate(MESSAGE_TYPES)}
 
 
@@ -95,8 +96,9 @@ class Transaction:
         self._added = [0] * len(MESSAGE_TYPES)
 
     def try_out(self) -> None:
-        """Write what is there already, so that the commit shows whether it can be kept."""
-        self.db.execute(queries.TRY_OUT)
+        """Write something and take it back, to see whether the store can grow and be written."""
+        self.db.execute(queries.SET_META, (queries.TRY_OUT, bytes(_TRY_OUT_BYTES)))
+        self.db.execute(queries.DROP_META, (queries.TRY_OUT,))
 
     # -- users and conversations --------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from imserver.domain.model import check_user_id
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
 from imserver.service.operations import OPERATIONS
 from imserver.transport.openapi import describe
+from imserver.transport.requests import REQUEST_ID_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +41,8 @@ _SECURITY_HEADERS: Final = (
 )
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
-    "Access-Control-Allow-Headers": f"Content-Type, {USER_HEADER}, {IDEMPOTENCY_HEADER}",
+    "Access-Control-Allow-Headers": f"Content-Type, {USER_HEADER}, {IDEMPOTENCY_HEADER}, "
+    f"{REQUEST_ID_HEADER}",
     "Access-Control-Max-Age": "600",  # seconds
 }
 _HTTP_CODES: Final = {
@@ -86,6 +88,7 @@ def build_app(
         origin = request.headers.get("Origin")
         if origin and origins.allows(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = f"Retry-After, {REQUEST_ID_HEADER}"
             response.headers["Vary"] = "Origin"
         return response
 

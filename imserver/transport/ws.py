@@ -387,7 +387,15 @@ class _Connection:
 
     def _finish(self) -> None:
         # The code is for nobody: the codec has said its own already.
-        self.session.outbox.finish(CloseCode.PROTOCOL_ERROR)
+        outbox = self.session.outbox
+        if outbox.closed:
+            return
+        outbox.finish(CloseCode.PROTOCOL_ERROR)
+        said = self._protocol.close_sent
+        if said is None or self._protocol.close_rcvd_then_sent:
+            outbox.goodbye = None  # the end was the client's wish
+        else:
+            outbox.goodbye = CloseCode(said.code)
 
     # -- Link ---------------------------------------------------------------------------------
 

@@ -237,7 +237,13 @@ async def test_calls_without_fields_take_any_body() -> None:
 
 async def test_head_is_get_without_the_body() -> None:
     async with running_server() as server, rest(server, "alice") as alice:
-        for path in ("/health", "/api/v1/stats", "/api/v1/messages/offline", "/openapi.json"):
+        for path in (
+            "/health",
+            "/ready",
+            "/api/v1/stats",
+            "/api/v1/messages/offline",
+            "/openapi.json",
+        ):
             got = await alice.request("GET", path)
             head = await alice.request("HEAD", path)
             assert head.status_code == got.status_code == 200

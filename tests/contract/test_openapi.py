@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from tests.support import Rest
 
 JSON = "application/json"
+OF_ANYONE = {
+    "health": ("GET", "/health"),
+    "ready": ("GET", "/ready"),
+    "stats": ("GET", "/api/v1/stats"),
+}
 
 
 async def describe(server: Server) -> dict[str, Any]:
@@ -77,7 +82,7 @@ async def test_every_operation_is_described_at_its_place_with_all_its_errors() -
         for path, methods in document["paths"].items()
         for method, entry in methods.items()
     }
-    assert places == PATHS | {"health": ("GET", "/health"), "stats": ("GET", "/api/v1/stats")}
+    assert places == PATHS | OF_ANYONE
     for operation in OPERATIONS:
         if operation.rest is None:
             continue
@@ -109,8 +114,7 @@ async def test_every_example_of_the_document_conforms() -> None:
     checked = set()
     for name, (method, path) in {
         **PATHS,
-        "health": ("GET", "/health"),
-        "stats": ("GET", "/api/v1/stats"),
+        **OF_ANYONE,
     }.items():
         spelled = path.replace("{message_id}", ":messageID").replace("{group_id}", ":groupID")
         heading = f"{method} {spelled}"
@@ -141,8 +145,7 @@ class Conversation:
         """Make a call that must be answered with `status`; returns its answer."""
         method, template = {
             **PATHS,
-            "health": ("GET", "/health"),
-            "stats": ("GET", "/api/v1/stats"),
+            **OF_ANYONE,
         }[name]
         headers = request.pop("headers", {})
         others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
@@ -166,6 +169,7 @@ async def test_answers_conform() -> None:
     bob = {"X-User-ID": "bob"}
     async with conversation() as alice:
         await alice.say("health")
+        await alice.say("ready")
         await alice.say("stats")
         for kind in ("text", "image", "file", "voice", "video"):
             await alice.say("send_message", receiver_id="bob", type=kind, content="hello")

@@ -190,6 +190,14 @@ async def _(stage: Stage) -> None:
         assert type(answer["timestamp"]) is int
 
 
+@scenario("ready")
+async def _(stage: Stage) -> None:
+    async with rest(stage.server, None) as nobody:
+        answer = await nobody.get("/ready")
+        assert list(answer) == ["status", "timestamp"]
+        assert answer["status"] == "ok"
+
+
 @scenario("stats")
 async def _(stage: Stage) -> None:
     async with rest(stage.server, None) as nobody, login(stage.server, "alice"):
@@ -610,6 +618,7 @@ def test_every_operation_but_signs_of_life_and_statistics_is_on_both_transports(
         "login": [WEBSOCKET],
         "heartbeat": [WEBSOCKET],
         "health": [REST],
+        "ready": [REST],
         "stats": [REST],
     }
 
@@ -637,7 +646,7 @@ def test_every_operation_with_something_to_check_refuses_what_is_malformed() -> 
     # These take ids only: what is no id names nothing.
     by_id = {"get_message", "get_group", "get_members", "join_group", "leave_group"}
     by_id |= {"dissolve_group", "remove_member", "transfer_group", "decline_invitation"}
-    nothing = {"health", "stats", "list_groups", "list_invitations"}
+    nothing = {"health", "ready", "stats", "list_groups", "list_invitations"}
     assert checked == set(BY_NAME) - by_id - nothing
 
 

@@ -7,7 +7,7 @@ from tests.support import connect, login, rest, running_server
 
 async def test_no_identity_is_needed_and_none_is_looked_at() -> None:
     async with running_server() as server, rest(server, None) as nobody:
-        for path in ("/health", "/api/v1/stats"):
+        for path in ("/health", "/ready", "/api/v1/stats"):
             for headers in ({}, {"X-User-ID": ""}, {"X-User-ID": "two words"}):
                 answer = await nobody.request("GET", path, headers=headers)
                 assert answer.status_code == 200
