@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 import trio
 
 from imserver import __version__, cli
+from imserver.bench.command import bench
 from tests.docs.markdown import ROOT, Page
 from tests.support import login, running_server
 from tests.support.clients import PATIENCE
@@ -48,9 +50,15 @@ def objects(text: str) -> list[Any]:
 
 def test_every_flag_that_is_named_exists() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README.text)) - {"--help"}
-    ours = [cli.main, *cli.main.commands.values()]
-    options = [parameter.opts for command in ours for parameter in command.params]
-    assert named <= {option for names in options for option in names}
+    context = click.Context(cli.main)
+    loaded = [cli.main.get_command(context, name) for name in cli.main.list_commands(context)]
+    known = {
+        option
+        for command in (cli.main, bench, *loaded)
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    assert named <= known
 
 
 @asynccontextmanager
@@ -63,6 +71,15 @@ async def started(command: list[str], **options: Any) -> AsyncIterator[trio.Proc
             with trio.fail_after(PATIENCE):
                 yield process
             process.terminate()
+
+
+async def appears(process: trio.Process, text: bytes) -> None:
+    """Wait until a process has printed something."""
+    seen = b""
+    while text not in seen:
+        data = await process.stdout.receive_some()
+        assert data, seen
+        seen += data
 
 
 def test_the_commands_are_those_that_ci_runs() -> None:
@@ -96,6 +113,23 @@ async def test_the_conversation_with_curl_goes_as_it_is_printed() -> None:
                 capture_stdout=True,
             )
             assert objects(said.stdout.decode()) == objects(answer.text)
+
+
+async def test_the_chat_in_two_windows_goes_both_ways() -> None:
+    commands = [block.text.split() for block in blocks("In two windows")]
+    async with running_server() as server:
+        ours = [sys.executable, "-m", "imserver"]
+        here, there = ([*ours, *command[1:], "--url", server.url] for command in commands)
+        async with (
+            started(here, stdin=subprocess.PIPE) as alice,
+            started(there, stdin=subprocess.PIPE) as bob,
+        ):
+            await alice.stdin.send_all(b"Hello from here\n")
+            await appears(bob, b"Hello from here")
+            await bob.stdin.send_all(b"Hello from there\n")
+            await appears(alice, b"Hello from there")
+            for window in (alice, bob):
+                await window.stdin.aclose()
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
