@@ -16,6 +16,7 @@ import trio
 from imserver import Config, ConfigError, StoreError, __version__, open_server
 from imserver.config import CONFIG_VARIABLE, load_config
 from imserver.log import set_up_logging
+from imserver.notify import notify
 from imserver.server import raise_file_limit
 
 if TYPE_CHECKING:
@@ -128,7 +129,9 @@ async def _serve(config: Config) -> None:
                         f"(database {server.database})",
                         flush=True,
                     )
+                    notify("READY=1", f"STATUS=serving on {server.url}")
                     number = await anext(signals)
+                    notify("STOPPING=1", "STATUS=letting clients go")
                     logger.info("%s: shutting down", signal.Signals(number).name)
                     nursery.start_soon(_hurry, signals, nursery.cancel_scope)
             except (ConfigError, StoreError, OSError) as error:
