@@ -65,7 +65,7 @@ def restore(
             raise StoreError(f"{database} exists already")
         with files.making(database) as partial:
             _unpack(source, partial, progress)
-            newest = _accept(source, partial, progress)
+            newest = _accept(source, partial)
             known = _newest_of(database)
             if lost is not None:
                 upto = newest + lost
@@ -82,24 +82,26 @@ def restore(
 
 
 def _unpack(source: Path, target: Path, progress: Progress) -> None:
+    """Fill a new file with what is in a backup, and see that it is sound."""
     try:
         compressed = files.is_compressed(source)
     except OSError as error:
         raise StoreError(f"cannot read {source}: {error.strerror}") from error
     if compressed:
         files.decompress(source, target, progress)
-        return
-    with read_beside(source) as db:  # no mere copy of the file: a WAL may lie beside it
-        backup.copy(db, target, progress)
+        with read_beside(target, called=source) as db:
+            backup.verify(db, progress)
+    else:
+        with read_beside(source) as db:  # no mere copy of the file: a WAL may lie beside it
+            backup.copy(db, target, progress)  # verifies it
 
 
-def _accept(source: Path, unpacked: Path, progress: Progress) -> int:
-    """Make sure that it is a sound database that we know; returns the newest `seq` in it."""
+def _accept(source: Path, unpacked: Path) -> int:
+    """Make sure that it is a database that we know; returns the newest `seq` in it."""
     with read_beside(unpacked, called=source) as db:
         version = schema_version(db)
         if version > schema.VERSION:
             raise newer(source, version)
-        backup.verify(db, progress)
         return reading.newest_seq(db)
 
 
