@@ -12,7 +12,6 @@ Laws:
 from __future__ import annotations
 
 import time
-from collections import deque
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,7 +89,7 @@ class Calls:
 
     def __init__(self) -> None:
         self._pending: dict[str, Call] = {}  # by correlation id, in the order of their making
-        self._unsent: deque[Call] = deque()
+        self._unsent: dict[str, Call] = {}  # those of them that are to leave, in that order too
         self._count = 0
         self._more = trio.Event()
         self.awaited = 0  # sent on this connection, and not answered
@@ -104,7 +103,7 @@ class Calls:
         self._count += 1
         call = Call(kind, request, answer, f"c{self._count}", repeatable=repeatable)
         self._pending[call.correlation] = call
-        self._unsent.append(call)
+        self._unsent[call.correlation] = call
         self._more.set()
         return call
 
@@ -113,18 +112,17 @@ class Calls:
         call.abandoned = True
         if not call.sent:
             self._pending.pop(call.correlation, None)
+            self._unsent.pop(call.correlation, None)
 
     async def unsent(self) -> Call:
         """The next request that is to leave; it counts as sent."""
-        while True:
-            while self._unsent:
-                call = self._unsent.popleft()
-                if not call.abandoned and not call.done.is_set():
-                    call.sent = True
-                    self.awaited += 1
-                    return call
+        while not self._unsent:
             self._more = trio.Event()
             await self._more.wait()
+        call = self._unsent.pop(next(iter(self._unsent)))
+        call.sent = True
+        self.awaited += 1
+        return call
 
     def answer(self, envelope: Envelope) -> Call | None:
         """The request that a frame answers, which is answered now; None: it answers none."""
@@ -145,7 +143,7 @@ class Calls:
                 call.fail(ConnectionLost(f"the connection ended before {call.kind} was answered"))
             call.sent = False
         self.awaited = 0
-        self._unsent = deque(self._pending.values())
+        self._unsent = dict(self._pending)
         self._more.set()
 
     def fail(self, error: ClientError) -> None:
