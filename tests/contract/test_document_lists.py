@@ -44,7 +44,7 @@ def test_every_call_of_the_document_is_among_the_operations_of_the_tests() -> No
         call.replace(":messageID", "{message_id}").replace(":groupID", "{group_id}")
         for call in CALLS
     }
-    assert listed == spelled
+    assert listed >= spelled  # there are more, which the document does not know
 
 
 def test_the_address_is_the_default() -> None:
