@@ -329,6 +329,19 @@ def test_an_existing_database_is_kept_unless_forced_and_then_kept_aside(
     assert life.dump(aside) == before
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_restores_is_the_folders_owners(path: Path, tmp_path: Path) -> None:
+    assert run("backup", "--data", path.parent, tmp_path / "b").exit_code == 0
+    new = tmp_path / "new"
+    new.mkdir()
+    os.chown(new, 1234, 1234)
+    assert run("restore", "--data", new, tmp_path / "b").exit_code == 0
+    assert {entry.name: entry.stat().st_uid for entry in os.scandir(new)} == {
+        "imserver.db": 1234,
+        "imserver.db.lock": 1234,
+    }
+
+
 def test_a_damaged_database_can_be_replaced(path: Path, tmp_path: Path) -> None:
     assert run("backup", "--data", path.parent, tmp_path / "b").exit_code == 0
     path.write_bytes(b"\xff" * 5000)
