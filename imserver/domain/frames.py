@@ -6,6 +6,7 @@ fields are ignored. Answers carry the fields of the API document in its order.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -309,7 +310,12 @@ def refusal(error: ApiError) -> bytes:
 def frame(kind: str, data: bytes, time_ms: int, correlation: str | None = None) -> bytes:
     """A whole frame: `data` is JSON already; `correlation` is echoed as `message_id`."""
     tail = b"" if correlation is None else b',"message_id":' + encode_json(correlation)
-    return b'{"type":"%b","data":%b,"timestamp":%d%b}' % (kind.encode(), data, time_ms, tail)
+    return b'%b%b,"timestamp":%d%b}' % (_opening(kind), data, time_ms, tail)
+
+
+@cache
+def _opening(kind: str) -> bytes:
+    return b'{"type":"%b","data":' % kind.encode()
 
 
 def push_of(message: Message, encoded: bytes) -> bytes:

@@ -103,19 +103,16 @@ class Hub:
             for session in sessions:
                 if session is skip:
                     continue
+                if framed is None:
+                    framed = self.frame(payload)
                 outbox = session.outbox
-                if outbox.framed:
-                    if framed is None:
-                        framed = self.frame(payload)
-                    outbox.put(framed)
-                else:
-                    outbox.put(payload)
+                outbox.put(framed)
                 self._unsent[outbox] = None
 
     def send(self, session: Session, payload: bytes) -> None:
         """Queue a payload for one session."""
         outbox = session.outbox
-        outbox.put(self.frame(payload) if outbox.framed else payload)
+        outbox.put(self.frame(payload))
         self._unsent[outbox] = None
 
     def flush(self) -> None:

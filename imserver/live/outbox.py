@@ -26,8 +26,6 @@ _CHUNK: Final = 64 * 1024  # bytes handed to the network at once
 class Link(Protocol):
     """What carries a session's frames. It knows the network; a session does not."""
 
-    framed: bool  # whether it takes whole WebSocket frames, or their payloads
-
     def send_now(self, data: bytes) -> int:
         """Send without waiting; returns how many bytes were taken, 0 if none could be."""
 
@@ -67,11 +65,6 @@ class Outbox:
         self.closed = False  # nothing more is accepted
         self.goodbye: CloseCode | None = None  # why we ended it, if we did
         self._drained: trio.Event | None = None
-
-    @property
-    def framed(self) -> bool:
-        """Whether `put` wants whole WebSocket frames, or their payloads."""
-        return self._link.framed
 
     def put(self, data: bytes) -> None:
         """Queue one frame; a session that cannot take it is closed with 4008."""
@@ -128,7 +121,7 @@ class Outbox:
 
     def _next_chunk(self) -> bytes:
         parts = self._parts
-        if len(parts) == 1 or not self._link.framed:
+        if len(parts) == 1:
             return parts.popleft()
         chunk = [parts.popleft()]
         size = len(chunk[0])

@@ -227,8 +227,6 @@ class _Connection:
         "session",
     )
 
-    framed = True
-
     def __init__(
         self,
         engine: Engine,

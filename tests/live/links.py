@@ -19,10 +19,8 @@ class FakeLink:
         self,
         nursery: trio.Nursery | None = None,
         *,
-        framed: bool = True,
         window: int | None = None,
     ) -> None:
-        self.framed = framed
         self.sent = b""  # what the peer has got
         self.sends: list[bytes] = []  # the pieces in which it was handed over
         self.closed: list[CloseCode] = []

@@ -75,16 +75,6 @@ async def test_a_payload_for_nobody_here_is_not_framed() -> None:
     assert framing.calls == 0
 
 
-async def test_a_link_that_frames_by_itself_gets_the_payload() -> None:
-    hub = make_hub()
-    _, pipe = join(hub, "alice", FakeLink(framed=False))
-    _, socket = join(hub, "alice")
-    hub.publish(b"hello", ["alice"])
-    hub.flush()
-    assert pipe.sent == b"hello"
-    assert socket.sent == b"[hello]"
-
-
 async def test_a_large_group_reaches_the_few_who_are_here() -> None:
     hub = make_hub()
     _, alice = join(hub, "alice")

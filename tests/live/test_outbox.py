@@ -44,16 +44,6 @@ async def test_a_frame_larger_than_a_piece_leaves_alone() -> None:
     assert [len(piece) for piece in link.sends] == [5, 100_000, 5]
 
 
-async def test_a_link_that_takes_payloads_gets_them_one_by_one() -> None:
-    async with trio.open_nursery() as nursery:
-        link = FakeLink(nursery, framed=False)
-        outbox = Outbox(link, 100)
-        outbox.put(b"one")
-        outbox.put(b"two")
-        outbox.flush()
-        assert link.sends == [b"one", b"two"]
-
-
 async def test_the_rest_of_a_partial_send_follows_when_the_network_takes_it() -> None:
     async with trio.open_nursery() as nursery:
         link = FakeLink(nursery, window=4)

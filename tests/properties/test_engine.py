@@ -174,7 +174,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.hush = Hush()
         logging.getLogger("imserver.store.writer").addFilter(self.hush)
         for user in ("ann", "bob", "李雷", "ann"):
-            self.connect(user, framed=True)
+            self.connect(user, prompt=True)
         self.create_group("ann", ["bob", "李雷"])
 
     def teardown(self) -> None:
@@ -449,12 +449,12 @@ class EngineMachine(RuleBasedStateMachine):
         self.engines.now_ms += ms
         self.oracle.now += ms
 
-    @rule(user=users, framed=st.sampled_from([True, True, False]))
-    def connect(self, user: str, framed: bool) -> None:
+    @rule(user=users, prompt=st.sampled_from([True, True, False]))
+    def connect(self, user: str, prompt: bool) -> None:
         self.commit()
         self.connected += 1
         device = Device(self.connected, user)
-        self.sessions[device] = self.engines.connect(user, framed=framed)
+        self.sessions[device] = self.engines.connect(user, prompt=prompt)
         self.oracle.connect(device)
 
     @precondition(lambda self: self.sessions)
@@ -487,7 +487,7 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             self.engines.crash()
         for user in online:
-            self.connect(user, framed=True)
+            self.connect(user, prompt=True)
 
     # -- questions ----------------------------------------------------------------------------
 
@@ -527,7 +527,7 @@ class EngineMachine(RuleBasedStateMachine):
             expected = self.oracle.devices[device]
             if session.outbox.closed:
                 # Who takes all at once is never too slow; a pipe is while nobody reads it out.
-                assert device in self.overflowed or not (link.hungry and link.framed)
+                assert device in self.overflowed or not (link.hungry and link.prompt)
                 assert link.expired
                 self.overflowed.add(device)
             if session.outbox.closed or not link.hungry:

@@ -43,12 +43,12 @@ def frame(payload: bytes) -> bytes:
 class MemoryLink:
     """A `live.outbox.Link` that takes as much as it is told to, and keeps what it took.
 
-    Where it takes whole frames it may take half of one, as a socket does; where it takes payloads
-    it takes nothing at once and everything in `send`, as a pipe does.
+    A prompt one may take half of a frame at once, as a socket does; another takes nothing at once
+    and everything in `send`.
     """
 
-    def __init__(self, *, framed: bool) -> None:
-        self.framed = framed
+    def __init__(self, *, prompt: bool) -> None:
+        self.prompt = prompt
         self.appetite: int | None = None  # bytes still taken; None: any number
         self.taken = bytearray()
         self.expired = False
@@ -63,7 +63,7 @@ class MemoryLink:
     def send_now(self, data: bytes) -> int:
         """See `Link`."""
         assert self.goodbye is None, "sent after the goodbye"
-        if not self.framed:
+        if not self.prompt:
             return 0
         count = len(data) if self.appetite is None else min(self.appetite, len(data))
         if self.appetite is not None:
@@ -75,7 +75,7 @@ class MemoryLink:
         """See `Link`."""
         assert self.goodbye is None, "sent after the goodbye"
         await trio.lowlevel.checkpoint()
-        self.taken += data if self.framed else frame(data)
+        self.taken += data
 
     def ping(self) -> None:
         """See `Link`."""
@@ -199,9 +199,9 @@ class Engines:
 
     # -- what clients do ----------------------------------------------------------------------
 
-    def connect(self, user_id: str, *, framed: bool = True) -> Session:
+    def connect(self, user_id: str, *, prompt: bool = True) -> Session:
         """A session of a user, logged in."""
-        session = self.hub.open(MemoryLink(framed=framed))
+        session = self.hub.open(MemoryLink(prompt=prompt))
         answer = self.immediate("login", Caller("", session), {"user_id": user_id})
         assert answer == {"success": True, "message": "Login successful", "user_id": user_id}
         return session
