@@ -263,6 +263,7 @@ class StatusChange(Struct, frozen=True, omit_defaults=True):
 
 _encoder = msgspec.json.Encoder()
 encode_json = _encoder.encode
+DONE: Final = encode_json(Success(True))  # the answer of what only succeeds
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 
 ERROR_TYPE: Final = "error"

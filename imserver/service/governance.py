@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import (
+    DONE,
     AddMembers,
     GroupRef,
     MemberRef,
@@ -21,7 +22,7 @@ from imserver.domain.frames import (
 )
 from imserver.domain.model import Event, Group, Invitation, Role, check_user_id, rfc3339
 from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
-from imserver.service.groups import DONE, check_description, check_name, no_such_group
+from imserver.service.groups import check_description, check_name, no_such_group
 from imserver.service.notices import Notice, announce
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import (
+    DONE,
     CreateGroup,
     GroupRef,
     Groups,
@@ -15,7 +16,6 @@ from imserver.domain.frames import (
     Members,
     Nothing,
     OneGroup,
-    Success,
     encode_json,
 )
 from imserver.domain.model import (
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _ALPHABET: Final = string.ascii_lowercase + string.digits
 _ID_LENGTH: Final = 12  # random characters: 62 bits
-DONE: Final = encode_json(Success(True))  # the answer of what only succeeds
 
 
 def create_group(engine: Engine, caller: Caller, request: CreateGroup) -> Create:

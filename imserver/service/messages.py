@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import (
+    DONE,
     Ack,
     GetMessage,
     OneMessage,
     SendMessage,
     StatusChange,
-    Success,
     encode_json,
     push_of,
     sent_answer,
@@ -256,7 +256,7 @@ class Acknowledge(Command):
             highest = max(seq for _, seq in news.senders)
             own = self._push(highest, news.now_ms)
             deliveries.append(Delivery(own, {self._user_id}, self._session))
-        return Outcome(_DONE, tuple(deliveries))
+        return Outcome(DONE, tuple(deliveries))
 
     def _push(self, seq: int, now_ms: int) -> bytes:
         return status_push(
@@ -264,6 +264,3 @@ class Acknowledge(Command):
                 message_id(seq), self._level.label, self._user_id, now_ms, self._cumulative
             )
         )
-
-
-_DONE: Final = encode_json(Success(True))

@@ -11,11 +11,11 @@ from imserver.domain.errors import ApiError, Code
 from imserver.live.rates import Rate, RateLimiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
 
 class Gate:
-    """Counts each address's connections. Those in `exempt` (reverse proxies) are not counted."""
+    """Counts each address's connections, open ones and new ones a second."""
 
     def __init__(
         self,
@@ -23,17 +23,13 @@ class Gate:
         clock: Callable[[], float],
         *,
         most_connections: int,
-        exempt: Collection[str] = (),
     ) -> None:
         self._limiter = RateLimiter(rate, clock)
         self._most_connections = most_connections
-        self._exempt = exempt
         self._open: dict[str, int] = {}
 
     def enter(self, address: str) -> ApiError | None:
         """Count a connection that was accepted; returns the refusal if it may not stay."""
-        if address in self._exempt:
-            return None
         count = self._open.get(address, 0)
         if count >= self._most_connections:
             return ApiError(
