@@ -112,6 +112,37 @@ RULES: Final = (
         "a user is called {0!r}",
     ),
     Rule(
+        "accounts",
+        "accounts are as they may be, and their passwords are hashed",
+        """
+        SELECT uid FROM account
+        WHERE max(administrator, disabled, must_change) > 1
+           OR min(administrator, disabled, must_change) < 0
+           OR password NOT LIKE '$argon2id$%'
+        """,
+        "the account of user {0} is not",
+    ),
+    Rule(
+        "tokens",
+        "tokens are there as hashes only, and the account that they let in is not disabled",
+        """
+        SELECT t.token_id FROM token t LEFT JOIN account a ON a.uid = t.uid
+        WHERE length(t.digest) <> 32 OR a.disabled IS NOT 0
+           OR t.used_ms < t.created_ms OR t.expires_ms < t.used_ms
+        """,
+        "{0} is not",
+    ),
+    Rule(
+        "audit",
+        "the audit log has every entry since the first",
+        """
+        SELECT entry FROM audit
+        WHERE (entry <> 1 AND entry - 1 NOT IN (SELECT entry FROM audit))
+           OR NOT json_valid(detail)
+        """,
+        "entry {0} is damaged, or there is none right before it",
+    ),
+    Rule(
         "conversations",
         "a conversation is a pair of users or a group",
         """

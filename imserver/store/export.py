@@ -24,14 +24,15 @@ from imserver.store.database import (
     require_current,
     take_lock,
 )
-from imserver.store.records import FORMAT, KINDS, End, Header, Record, Target, UnknownUser
+from imserver.store.lines import FORMAT, End, Header, Record, Target, UnknownUser
+from imserver.store.records import KINDS
 from imserver.store.restore import take_over
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from imserver.store.files import Progress
-    from imserver.store.records import Line
+    from imserver.store.lines import Line
 
 _LINES: Final = 1000  # between two reports, and in one transaction
 

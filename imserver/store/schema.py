@@ -17,6 +17,9 @@ Laws of the data:
 - What a member has is their row in `member`: all up to `delivered_seq` / `read_seq`, plus the
   rows of `selective_ack` beyond. A selective row at or below both watermarks does not exist.
 - `client_message` outlives the message that it names.
+- A password and a token are there as hashes only. What no longer lets anybody in is deleted:
+  a revoked token at once, an expired one soon.
+- `audit` is only ever added to; triggers see to it.
 """
 
 from __future__ import annotations
@@ -119,6 +122,58 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         invited_ms INTEGER NOT NULL,
         PRIMARY KEY (uid, cid)
     ) STRICT, WITHOUT ROWID;
+    """,
+    """
+    -- Accounts of our own, what is logged in with them, and who did what to them.
+    CREATE TABLE account (
+        uid INTEGER PRIMARY KEY REFERENCES user,
+        password TEXT,                  -- argon2id, in the PHC string format; NULL: there is none
+        administrator INTEGER NOT NULL,
+        disabled INTEGER NOT NULL,
+        must_change INTEGER NOT NULL,   -- the password was for one login only
+        created_ms INTEGER NOT NULL,
+        password_ms INTEGER NOT NULL    -- when the password was set last
+    ) STRICT;
+
+    CREATE TABLE token (
+        token_id TEXT PRIMARY KEY,      -- what it is called; no secret
+        digest BLOB NOT NULL UNIQUE,    -- SHA-256 of the token itself, which is nowhere
+        uid INTEGER NOT NULL REFERENCES account,
+        device TEXT NOT NULL,
+        platform TEXT NOT NULL,
+        address TEXT NOT NULL,          -- where it was asked for; empty where that has none
+        created_ms INTEGER NOT NULL,
+        used_ms INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX token_by_account ON token (uid);
+    CREATE INDEX token_by_expiry ON token (expires_ms);
+
+    -- Entries are never deleted, so their numbers have no gaps and are never used twice.
+    CREATE TABLE audit (
+        entry INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        actor TEXT,                     -- a user id; NULL: the operator, or the server itself
+        action TEXT NOT NULL,
+        subject TEXT,                   -- the user whom it concerns, if it concerns one
+        address TEXT NOT NULL,          -- of the actor; empty where they have none
+        detail TEXT NOT NULL            -- a JSON object
+    ) STRICT;
+
+    -- REPLACE would delete without asking the triggers below.
+    CREATE TRIGGER audit_grows BEFORE INSERT ON audit
+    WHEN EXISTS (SELECT 1 FROM audit WHERE entry = NEW.entry) BEGIN
+        SELECT RAISE(ABORT, 'the audit log is only ever added to');
+    END;
+
+    CREATE TRIGGER audit_stands BEFORE UPDATE ON audit BEGIN
+        SELECT RAISE(ABORT, 'the audit log is only ever added to');
+    END;
+
+    CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN
+        SELECT RAISE(ABORT, 'the audit log is only ever added to');
+    END;
     """,
 )
 

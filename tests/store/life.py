@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from imserver.service.engine import Command, Outcome
+from imserver.store import accounts
+from imserver.store.audit import Author
 from tests.service.engines import Caller, Engines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from imserver.store.transaction import Transaction
 
 CONTENTS = [
     "Hello, Bob!",
@@ -98,8 +103,62 @@ async def _live(engines: Engines) -> None:
     await do("transfer_group", "alice", group_id=group, user_id="bob")
     group = (await do("create_group", "carol", name="Gone", members=["dave"]))["group"]["id"]
     await do("dissolve_group", "carol", group_id=group)
+    await _accounts(engines)
 
 
+class _Stored(Command):
+    """Whatever is done in a transaction."""
+
+    def __init__(self, work: Callable[[Transaction], object]) -> None:
+        self._work = work
+
+    def apply(self, tx: Transaction) -> object:
+        """Do it."""
+        return self._work(tx)
+
+    def conclude(self, stored: object) -> Outcome:
+        """There is nothing to say."""
+        return Outcome(b"")
+
+
+async def _accounts(engines: Engines) -> None:
+    async def do(work: Callable[[Transaction], object]) -> None:
+        engines.now_ms += 1000
+        await engines.engine.execute(_Stored(work))
+
+    def log_in(user_id: str, number: int) -> Callable[[Transaction], object]:
+        return lambda tx: accounts.add_token(
+            tx,
+            Author(user_id, "192.0.2.7"),
+            user_id,
+            token_id=f"token_{number}",
+            digest=bytes([number]) * 32,
+            device="Pixel 9",
+            platform="android",
+            expires_ms=tx.now_ms + 10_000,
+        )
+
+    # The first of all, made by the server; the others by her; one with a password for one login.
+    alice = Author("alice", "127.0.0.1")
+    await do(lambda tx: accounts.create(tx, Author(None), "alice", HASH, administrator=True))
+    await do(lambda tx: accounts.create(tx, alice, "bob", HASH, must_change=True))
+    for user in ("carol", "dave", "李雷"):
+        await do(lambda tx, user=user: accounts.create(tx, alice, user, HASH))  # type: ignore[misc]
+    await do(log_in("alice", 1))
+    await do(log_in("alice", 2))
+    await do(log_in("dave", 3))
+    await do(
+        lambda tx: accounts.use_tokens(tx, [accounts.Use("token_2", tx.now_ms, tx.now_ms + 10_000)])
+    )
+    await do(lambda tx: accounts.revoke(tx, alice, "alice", "token_1"))
+    await do(lambda tx: accounts.set_disabled(tx, alice, "dave", True))
+    await do(lambda tx: accounts.set_administrator(tx, alice, "carol", True))
+    await do(lambda tx: accounts.set_password(tx, Author("李雷"), "李雷", None))
+    await do(log_in("carol", 4))
+
+
+# No password gives this hash.
+HASH = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$" + "A" * 43
 USERS = ["alice", "bob", "carol", "dave", "nobody", "李雷"]
 
 

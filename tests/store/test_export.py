@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from imserver.cli import main
 from imserver.store import schema
 from imserver.store.database import open_database
-from imserver.store.records import KINDS, LEFT_OUT, End, Header
+from imserver.store.lines import End, Header
+from imserver.store.records import KINDS, LEFT_OUT
 from tests.docs.markdown import Page
 from tests.e2e.process import COMMAND, environment, started
 from tests.store import life
@@ -67,6 +68,7 @@ def change(path: Path, sql: str) -> None:
 def test_what_is_imported_is_what_was_exported(path: Path, tmp_path: Path, name: str) -> None:
     change(path, f"INSERT INTO meta VALUES ('lost_after:{0:020d}', 7), ('seq_floor', 9)")
     change(path, "DELETE FROM message WHERE seq < 10")
+    change(path, "DELETE FROM token")
     out = tmp_path / name
     result = run("export", "--data", path.parent, out)
     assert result.exit_code == 0, result.stderr
@@ -298,11 +300,21 @@ def test_an_import_needs_a_database_with_nothing_in_it(path: Path, tmp_path: Pat
         assert "in use by another" in result.stderr
     result = imported(new.parent, lines)
     assert result.exit_code == 0, result.stderr
+    change(path, "DELETE FROM token")
     assert life.dump(new) == life.dump(path)
     result = imported(new.parent, lines)
     assert result.exit_code == 1
     assert result.stderr == f"imserver: {new} exists already, and is not empty\n"
     assert life.dump(new) == life.dump(path)
+
+
+def test_nobody_can_be_logged_in_with_an_export(path: Path, tmp_path: Path) -> None:
+    digests = re.findall(r'INSERT INTO "token" VALUES .+, X\'(\w+)\'', life.dump(path))
+    assert len(digests) == 2
+    text = run("export", "--data", path.parent).stdout.lower()
+    assert not [digest for digest in digests if digest.lower() in text]
+    assert "token_2" in text  # the audit log names it
+    assert life.HASH.lower() in text
 
 
 def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
