@@ -28,6 +28,7 @@ from imserver.live.rates import Rate
 from imserver.live.sweeper import Sweeper
 from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
+from imserver.service.identity import OpenIdentity
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.rotation import Rotation
@@ -114,6 +115,7 @@ async def open_server(
                 page_bytes=config.limits.page_bytes,
                 group_members=config.limits.group_members,
             ),
+            identity=OpenIdentity(),
             admission=_admission(config) if config.limits_admission else None,
         )
         origins = Origins(config.origins, loopback=is_loopback(config.host))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -25,6 +25,17 @@ MESSAGE_TYPES: Final = ("text", "image", "file", "voice", "video", "system")
 MESSAGE_PREFIX: Final = "msg_"
 GROUP_PREFIX: Final = "group_"
 MAX_SEQ: Final = 2**63 - 1  # SQLite's largest rowid
+
+
+class Grant(NamedTuple):
+    """What was found out about who calls."""
+
+    user_id: str  # well formed; "" is nobody
+    administrator: bool = False
+    expires: int | None = None  # milliseconds since the epoch; None: it holds until it is withdrawn
+
+
+NOBODY: Final = Grant("")
 
 
 class Role(IntEnum):

@@ -15,18 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from imserver.domain.errors import CloseCode
+    from imserver.domain.model import Grant
 
 
 class Session:
     """One connection: its user once logged in, its way out, and when it was last heard of."""
 
-    __slots__ = ("heard", "link", "number", "opened", "outbox", "pinged", "user_id")
+    __slots__ = ("claim", "grant", "heard", "link", "number", "opened", "outbox", "pinged",
+                 "user_id")  # fmt: skip
 
     def __init__(self, link: Link, outbox: Outbox, now: float, number: int) -> None:
         self.number = number  # tells it from every other of its hub
         self.link = link
         self.outbox = outbox
-        self.user_id: str | None = None
+        self.claim = ""  # whom its handshake named, where that counts: a login has to agree
+        self.grant: Grant | None = None  # what its login came to
+        self.user_id: str | None = None  # that of the grant
         self.opened = now  # seconds on the hub's clock
         self.heard = now
         self.pinged = False  # since last heard
@@ -70,10 +74,11 @@ class Hub:
         self._sessions[session] = None
         return session
 
-    def login(self, session: Session, user_id: str) -> None:
-        """From now on the session gets what is pushed to the user."""
-        session.user_id = user_id
-        self._online.setdefault(user_id, {})[session] = None
+    def login(self, session: Session, grant: Grant) -> None:
+        """From now on the session gets what is pushed to the user; again: the grant is renewed."""
+        session.grant = grant
+        session.user_id = grant.user_id
+        self._online.setdefault(grant.user_id, {})[session] = None
 
     def close(self, session: Session) -> None:
         """Forget a session whose connection has ended."""

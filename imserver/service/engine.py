@@ -18,8 +18,10 @@ import trio
 from msgspec import Struct
 
 from imserver.domain.errors import ApiError, Code
+from imserver.domain.model import NOBODY, Grant
 from imserver.live.hub import Hub
 from imserver.service.admission import Admission, Budget
+from imserver.service.identity import Identity
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer
 from imserver.tally import Refusals
@@ -36,8 +38,14 @@ logger = logging.getLogger(__name__)
 class Caller(NamedTuple):
     """Who calls, and on which session (None over REST)."""
 
-    user_id: str
+    user_id: str  # "" is nobody
     session: Session | None = None
+    grant: Grant = NOBODY
+
+    @property
+    def administrator(self) -> bool:
+        """Whether the caller may do what is for administrators."""
+        return self.grant.administrator
 
 
 class Delivery(NamedTuple):
@@ -100,6 +108,7 @@ class Who(Enum):
     MEMBER = "a member of the group"
     ADMIN = "the group's owner and admins"
     OWNER = "the group's owner"
+    ADMINISTRATOR = "an administrator of the server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +131,17 @@ class _Operation:
     errors: tuple[Code, ...] = field(default=())  # besides those that every operation has
     budget: Budget = Budget.REQUESTS
 
+    def __post_init__(self) -> None:
+        # Here, so that neither transport can forget it, and nobody else pays for it.
+        if self.who is Who.ADMINISTRATOR:
+            object.__setattr__(self, "handle", _for_administrators(self.handle))  # type: ignore[attr-defined]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Immediate(_Operation):
-    """Answered from memory at once."""
+    """Answered from memory at once; only what is returned instead of an answer has to wait."""
 
-    handle: Callable[[Engine, Caller, Any], bytes]
+    handle: Callable[[Engine, Caller, Any], bytes | Callable[[], Awaitable[bytes]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +159,15 @@ class Write(_Operation):
 
 
 Operation = Immediate | Query | Write
+
+
+def _for_administrators(handle: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(engine: Engine, caller: Caller, request: Any) -> Any:
+        if not caller.administrator:
+            raise ApiError(Code.FORBIDDEN, "Only an administrator of the server may do this")
+        return handle(engine, caller, request)
+
+    return guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +188,7 @@ class Engine:
     hub: Hub
     clock: Callable[[], int]  # milliseconds since the epoch
     limits: Limits
+    identity: Identity
     admission: Admission | None = None  # None: everyone may ask for as much as they like
     refusals: Refusals = field(default_factory=Refusals)  # transports count them
 

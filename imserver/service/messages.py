@@ -94,7 +94,7 @@ class Send(Command):
         content: str,
         client_msg_id: str | None,
     ) -> None:
-        self._sender, self._session = caller
+        self._sender, self._session = caller.user_id, caller.session
         self._receiver_id = receiver_id
         self._group_id = group_id
         self._kind = kind
@@ -219,7 +219,7 @@ class Acknowledge(Command):
     __slots__ = ("_cumulative", "_level", "_seq", "_session", "_user_id")
 
     def __init__(self, caller: Caller, seq: int, level: Level, cumulative: bool) -> None:
-        self._user_id, self._session = caller
+        self._user_id, self._session = caller.user_id, caller.session
         self._seq = seq
         self._level = level
         self._cumulative = cumulative

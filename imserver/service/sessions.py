@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imserver.domain.errors import ApiError, Code
@@ -15,41 +16,59 @@ from imserver.domain.frames import (
     Stats,
     encode_json,
 )
-from imserver.domain.model import check_user_id
+from imserver.domain.model import Grant
 from imserver.service.engine import Command, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from imserver.live.hub import Session
     from imserver.service.engine import Caller, Engine
     from imserver.store.transaction import Transaction
 
 
-def login(engine: Engine, caller: Caller, request: Login) -> bytes:
-    """Make the session a user's; again for the same user succeeds.
+def login(engine: Engine, caller: Caller, request: Login) -> bytes | Callable[[], Awaitable[bytes]]:
+    """Make the session a user's; again for the same user succeeds, and renews what it rests on.
 
     Raises:
-        ApiError: `unauthorized` without a user id, `invalid_request` for a malformed one,
-            `forbidden` for another user than the session's, `rate_limited` where the user has
-            too many sessions.
+        ApiError: what the identity is refused with, `forbidden` for another user than the
+            session's, `rate_limited` where the user has too many sessions.
     """
-    if not request.user_id:
-        raise ApiError(Code.UNAUTHORIZED, "user_id is required")
-    user_id = check_user_id(request.user_id)
     session = caller.session
     assert session is not None
+    grant = engine.identity.of_login(session, request)
+    if isinstance(grant, Grant):
+        return _enter(engine, session, grant)
+    return partial(_enter_when_known, engine, session, grant)
+
+
+async def _enter_when_known(
+    engine: Engine, session: Session, look_up: Callable[[], Awaitable[Grant]]
+) -> bytes:
+    return _enter(engine, session, await look_up())
+
+
+def _enter(engine: Engine, session: Session, grant: Grant) -> bytes:
+    user_id = grant.user_id
     if session.user_id is None:
         admission = engine.admission
         if admission is not None and engine.hub.sessions_of(user_id) >= admission.user_sessions:
             raise ApiError(
                 Code.RATE_LIMITED, "This user has too many sessions open", retry_after_ms=5_000
             )
-        engine.hub.login(session, user_id)
     elif session.user_id != user_id:
         raise ApiError(Code.FORBIDDEN, "This connection is another user's: open a new one")
+    engine.hub.login(session, grant)
     return encode_json(LoggedIn(True, "Login successful", user_id))
 
 
 def heartbeat(engine: Engine, caller: Caller, request: Heartbeat) -> bytes:
-    """The server's time."""
+    """The server's time.
+
+    Raises:
+        ApiError: `forbidden` for another user than the session's, where that is looked at.
+    """
+    engine.identity.check_claim(caller.grant, request.user_id)
     return encode_json(HeartbeatAnswer(engine.clock()))
 
 

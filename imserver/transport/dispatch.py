@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Union, assert_never
 
 import msgspec
@@ -133,7 +134,10 @@ class Dispatcher:
                 return self._hold_back(kind, error, correlation)
             self._ignored = 0
         if isinstance(operation, Immediate) and not self._pending:
-            self._send(kind, self._answer_now(operation, request), correlation)
+            answer = self._answer_now(operation, request)
+            if not isinstance(answer, bytes):
+                return self._answer_later(operation, answer, kind, correlation)
+            self._send(kind, answer, correlation)
             return self._make_room() if self._session.outbox.size > self._most_waiting else None
         if not isinstance(operation, Write):
             return self._ask(operation, request, kind, correlation)
@@ -223,17 +227,22 @@ class Dispatcher:
             await self._idle.wait()
         self._idle = None
 
-    def _answer_now(self, operation: Immediate, request: Any) -> bytes:
+    def _answer_now(
+        self, operation: Immediate, request: Any
+    ) -> bytes | Callable[[], Awaitable[bytes]]:
         try:
-            data = operation.handle(self._engine, self._caller, request)
+            answer = operation.handle(self._engine, self._caller, request)
         except ApiError as error:
             return self.refuse(error)
         except Exception:
             return self._defect(operation)
-        user_id = self._session.user_id
-        if user_id is not None and not self._caller.user_id:
-            self._caller = Caller(user_id, self._session)
-        return data
+        self._look_who_it_is()
+        return answer
+
+    def _look_who_it_is(self) -> None:
+        grant = self._session.grant
+        if grant is not None and grant is not self._caller.grant:
+            self._caller = Caller(grant.user_id, self._session, grant)
 
     def _defect(self, operation: Operation) -> bytes:
         self._log_defect(operation)
@@ -250,16 +259,30 @@ class Dispatcher:
         await self._wait_pending(0, 0)
         match operation:
             case Immediate():
-                data = self._answer_now(operation, request)
+                answer = self._answer_now(operation, request)
             case Query():
-                try:
-                    data = await operation.handle(self._engine, self._caller, request)
-                except ApiError as error:
-                    data = self.refuse(error)
-                except Exception:
-                    data = self._defect(operation)
+                answer = partial(operation.handle, self._engine, self._caller, request)
             case _:
                 assert_never(operation)
+        await self._answer_later(operation, answer, kind, correlation)
+
+    async def _answer_later(
+        self,
+        operation: Operation,
+        answer: bytes | Callable[[], Awaitable[bytes]],
+        kind: str,
+        correlation: str | None,
+    ) -> None:
+        if isinstance(answer, bytes):
+            data = answer
+        else:
+            try:
+                data = await answer()
+            except ApiError as error:
+                data = self.refuse(error)
+            except Exception:
+                data = self._defect(operation)
+            self._look_who_it_is()
         self._send(kind, data, correlation)
         self._engine.hub.flush()
         await self._session.outbox.wait_below(self._most_waiting)

@@ -15,8 +15,8 @@ from imserver.service.operations import COMMON_ERRORS, OPERATIONS
 _REF: Final = "#/components/schemas/{name}"
 
 
-def describe(version: str) -> dict[str, Any]:
-    """The whole document, as plain data."""
+def describe(version: str, user_scheme: dict[str, Any]) -> dict[str, Any]:
+    """The whole document, as plain data; `user_scheme` is how calls say who calls."""
     offered = [operation for operation in OPERATIONS if operation.rest is not None]
     types = [operation.request for operation in offered] + [
         operation.answer for operation in offered
@@ -41,9 +41,7 @@ def describe(version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {
-                "user": {"type": "apiKey", "in": "header", "name": "X-User-ID"},
-            },
+            "securitySchemes": {"user": user_scheme},
         },
     }
 
@@ -65,6 +63,7 @@ def _entry(
     entry: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
+        "x-who": operation.who.value,
         "responses": _responses(operation, answer),
     }
     others = {name: value for name, value in properties.items() if name not in in_path}

@@ -14,8 +14,9 @@ from werkzeug.exceptions import HTTPException
 from imserver import log
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.model import check_user_id
+from imserver.domain.model import Grant
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
+from imserver.service.identity import USER_HEADER
 from imserver.service.operations import OPERATIONS
 from imserver.transport.openapi import describe
 from imserver.transport.requests import REQUEST_ID_HEADER
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-USER_HEADER: Final = "X-User-ID"
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 # Nothing here is a page: no browser is to take it for one, frame it, or keep it.
 _SECURITY_HEADERS: Final = (
@@ -41,8 +41,8 @@ _SECURITY_HEADERS: Final = (
 )
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
-    "Access-Control-Allow-Headers": f"Content-Type, {USER_HEADER}, {IDEMPOTENCY_HEADER}, "
-    f"{REQUEST_ID_HEADER}",
+    "Access-Control-Allow-Headers": f"Authorization, Content-Type, {USER_HEADER}, "
+    f"{IDEMPOTENCY_HEADER}, {REQUEST_ID_HEADER}",
     "Access-Control-Max-Age": "600",  # seconds
 }
 _HTTP_CODES: Final = {
@@ -102,7 +102,7 @@ def build_app(
                 _view(engine, operation),
                 methods=[operation.rest.method],
             )
-    description = msgspec.json.encode(describe(version))
+    description = msgspec.json.encode(describe(version, engine.identity.scheme))
 
     async def openapi() -> Response:
         return _json(description)
@@ -133,6 +133,8 @@ def _json(body: bytes, status: int = 200) -> Response:
 def _refusal(engine: Engine, error: ApiError) -> Response:
     engine.refusals.count("rest", error)
     response = _json(frames.error_body(error), error.status)
+    if error.code is Code.UNAUTHORIZED and engine.identity.challenge is not None:
+        response.headers["WWW-Authenticate"] = engine.identity.challenge
     if error.retry_after_ms is not None:
         response.headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
     return response
@@ -157,7 +159,13 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
     async def view(**path: str) -> Response:
         try:
             headers = request.headers
-            caller = Caller("" if operation.who is Who.ANYONE else identify(headers))
+            if operation.who is Who.ANYONE:
+                caller = Caller("")
+            else:
+                grant = engine.identity.of_request(partial(_given, headers))
+                if not isinstance(grant, Grant):
+                    grant = await grant()
+                caller = Caller(grant.user_id, None, grant)
             log.also_about(user_id=caller.user_id)
             if engine.admission is not None:
                 engine.admission.admit(operation.budget, caller.user_id)
@@ -166,7 +174,8 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
                 call = _with_key(call, _utf8(key, IDEMPOTENCY_HEADER))
             match operation:
                 case Immediate():
-                    answer = operation.handle(engine, caller, call)
+                    now = operation.handle(engine, caller, call)
+                    answer = now if isinstance(now, bytes) else await now()
                 case Query():
                     answer = await operation.handle(engine, caller, call)
                 case Write():
@@ -190,22 +199,12 @@ def _field_names(kind: type[msgspec.Struct]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(kind)}
 
 
-def identify(headers: Headers) -> str:
-    """Who calls, from the document's header; its bytes are UTF-8.
-
-    Raises:
-        ApiError: `unauthorized` without it, `invalid_request` for a malformed one.
-    """
-    given = set(headers.getlist(USER_HEADER)) - {""}
-    if not given:
-        raise ApiError(Code.UNAUTHORIZED)
-    if len(given) > 1:
-        raise ApiError(Code.INVALID_REQUEST, f"{USER_HEADER} is given twice")
-    return check_user_id(_utf8(given.pop(), USER_HEADER), USER_HEADER)
+def _given(headers: Headers, name: str) -> list[bytes]:
+    # The framework reads header bytes as Latin-1, which loses nothing.
+    return [value.encode("latin-1") for value in headers.getlist(name)]
 
 
 def _utf8(value: str, name: str) -> str:
-    # The framework reads header bytes as Latin-1, which loses nothing.
     try:
         return value.encode("latin-1").decode()
     except UnicodeError:

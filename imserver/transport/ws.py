@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,8 @@ from imserver.transport.pump import Pump
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    from websockets.datastructures import Headers
 
     from imserver.live.hub import Session
     from imserver.service.engine import Engine
@@ -92,16 +95,17 @@ class WebSocketLane:
 
         The caller closes the socket.
         """
-        early: bytes | None = None
+        begin: tuple[str, bytes] | None = None
         with trio.move_on_after(self._handshake_timeout) as greeting:
             self._greetings.add(greeting)
             try:
                 if not self._retired:
-                    early = await self._shake_hands(sock, head)
+                    begin = await self._shake_hands(sock, head)
             finally:
                 self._greetings.discard(greeting)
-        if early is None:
+        if begin is None:
             return
+        claim, early = begin
         async with trio.open_nursery() as nursery:
             protocol = Protocol(
                 Side.SERVER, state=State.OPEN, max_size=self._frame_bytes, logger=_codec_logger
@@ -109,6 +113,7 @@ class WebSocketLane:
             connection = _Connection(
                 self._engine, self._pump, sock, protocol, nursery, self._frame_bytes
             )
+            connection.session.claim = claim
             log.about(connection_id=connection.session.number)
             begun = trio.current_time()
             try:
@@ -122,10 +127,11 @@ class WebSocketLane:
         if connection.expired and not connection.ended:
             reset(sock)
 
-    async def _shake_hands(self, sock: socket.socket, head: bytes) -> bytes | None:
+    async def _shake_hands(self, sock: socket.socket, head: bytes) -> tuple[str, bytes] | None:
         """Read the rest of the request and answer it.
 
-        Returns what came behind the request, or None if no session begins.
+        Returns whom the request names, where that counts, and what came behind it; or None if no
+        session begins.
         """
         while b"\r\n\r\n" not in head:
             if len(head) > self._header_bytes:
@@ -156,9 +162,14 @@ class WebSocketLane:
         if not self._origins.admits(origin or None, host):
             await self._refuse(sock, 403, ApiError(Code.FORBIDDEN, "This origin may not connect"))
             return None
+        try:
+            claim = self._engine.identity.of_handshake(partial(_given, request.headers))
+        except ApiError as error:
+            await self._refuse(sock, error.status, error)
+            return None
         handshake.send_response(response)
         await _send(sock, b"".join(handshake.data_to_send()))
-        return early
+        return claim, early
 
     async def _refuse(self, sock: socket.socket, status: int, error: ApiError) -> None:
         self._engine.refusals.count("websocket", error)
@@ -174,6 +185,10 @@ async def _refuse(sock: socket.socket, status: int, error: ApiError) -> None:
     if status == 426:
         head += "Upgrade: websocket\r\n"
     await _send(sock, head.encode() + b"\r\n" + body)
+
+
+def _given(headers: Headers, name: str) -> list[bytes]:
+    return [value.encode("ascii", "surrogateescape") for value in headers.get_all(name)]
 
 
 def _log_end(session: Session, seconds: float) -> None:

@@ -6,6 +6,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.domain.errors import CloseCode
+from imserver.domain.model import Grant
 from imserver.live.hub import Hub, Session
 from tests.live.links import FakeLink
 
@@ -29,7 +30,7 @@ def join(hub: Hub, user_id: str | None, link: FakeLink | None = None) -> tuple[S
     link = FakeLink() if link is None else link
     session = hub.open(link)
     if user_id is not None:
-        hub.login(session, user_id)
+        hub.login(session, Grant(user_id))
     return session, link
 
 

@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.domain.errors import CloseCode
+from imserver.domain.model import Grant
 from imserver.live.hub import Hub
 from imserver.live.sweeper import Sweeper
 from tests.live.links import FakeLink
@@ -68,7 +69,7 @@ async def test_who_logged_in_stays_as_long_as_they_are_heard(autojump_clock: Moc
     async with swept_hub() as hub:
         link = FakeLink()
         session = hub.open(link)
-        hub.login(session, "alice")
+        hub.login(session, Grant("alice"))
         for _ in range(20):
             await trio.sleep(25)
             session.heard = hub.tick
@@ -81,7 +82,7 @@ async def test_silence_is_answered_with_one_ping_and_ended_in_the_end(
 ) -> None:
     async with swept_hub() as hub:
         link = FakeLink()
-        hub.login(hub.open(link), "alice")
+        hub.login(hub.open(link), Grant("alice"))
         await trio.sleep(29)
         assert link.pings == 0
         await trio.sleep(1 + LATE)
@@ -99,7 +100,7 @@ async def test_an_answer_to_the_ping_keeps_the_connection_and_earns_another_ping
     async with swept_hub() as hub:
         link = FakeLink()
         session = hub.open(link)
-        hub.login(session, "alice")
+        hub.login(session, Grant("alice"))
         for rounds in range(1, 6):
             await trio.sleep(30 + LATE + 1)
             assert link.pings == rounds

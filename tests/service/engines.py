@@ -17,6 +17,7 @@ import trio
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.live.hub import Hub
 from imserver.service.engine import Caller, Engine, Immediate, Limits, Query, Write
+from imserver.service.identity import OpenIdentity
 from imserver.service.operations import OPERATIONS
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
@@ -157,6 +158,7 @@ class Engines:
             hub=self.hub,
             clock=lambda: self.now_ms,
             limits=self.limits,
+            identity=OpenIdentity(),
         )
 
     def stop(self) -> None:
