@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+_LISTS = (("origins",), ("proxies",))  # in a variable, with commas between
 ENVIRONMENT_PREFIX = "IMSERVER_"
 DEFAULT_FILE = "config.toml"
 
@@ -113,6 +114,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     database: Annotated[str, Meta(min_length=1)] = "imserver.db"
     allow_open_network: bool = False
     origins: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    proxies: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     log: Log = Log()
     metrics: Metrics = Metrics()
     store: Store = Store()
@@ -154,6 +156,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
                 "may be anyone: set allow_open_network = true if that is what you want"
             )
+        for proxy in self.proxies:
+            _check_proxy(proxy)
         if self.timeouts.silence <= self.timeouts.ping:
             raise ConfigError("timeouts.silence must be longer than timeouts.ping")
         if self.limits.content_bytes > self.limits.frame_bytes:
@@ -162,6 +166,17 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ConfigError("backup.every must be 0 (off) or at least 1 second")
         if self.backup.every and self.database == ":memory:":
             raise ConfigError("backup.every must be 0 (off) for a database in memory")
+
+
+def _check_proxy(proxy: str) -> None:
+    if proxy == "unix":
+        return
+    try:
+        ipaddress.ip_network(proxy)
+    except ValueError:
+        raise ConfigError(
+            f'proxies: {proxy!r} is no address, no network such as "10.0.0.0/8", and not "unix"'
+        ) from None
 
 
 def is_loopback(host: str) -> bool:
@@ -190,7 +205,7 @@ def load_config(
     """
     settings = _read_file(file)
     for key, text in _from_environment(os.environ if environment is None else environment):
-        _put(settings, key, text.split(",") if key == ("origins",) else text)
+        _put(settings, key, text.split(",") if key in _LISTS else text)
     for name, value in (flags or {}).items():
         if value is not None:
             _put(settings, tuple(name.split(".")), value)

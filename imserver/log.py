@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 FIELDS: Final = (
-    "request_id", "connection_id", "user_id", "method", "path", "status", "duration_ms",
+    "request_id", "connection_id", "user_id", "address", "method", "path", "status", "duration_ms",
 )  # fmt: skip
 
 ACCESS: Final = "imserver.access"  # the logger of what was asked and how it was answered

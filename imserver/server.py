@@ -39,6 +39,7 @@ from imserver.transport.gate import Gate
 from imserver.transport.http import RestLane
 from imserver.transport.metrics import Metrics
 from imserver.transport.origins import Origins
+from imserver.transport.proxies import Proxies
 from imserver.transport.requests import Requests
 from imserver.transport.rest import build_app
 from imserver.transport.ws import WebSocketLane
@@ -119,15 +120,19 @@ async def open_server(
             admission=_admission(config) if config.limits_admission else None,
         )
         origins = Origins(config.origins, loopback=is_loopback(config.host))
+        proxies = Proxies(config.proxies)
+        gate = _gate(config) if config.limits_admission else None
         lane = WebSocketLane(
             engine,
             origins,
+            proxies,
+            gate,
             frame_bytes=config.limits.frame_bytes,
             header_bytes=config.limits.header_bytes,
             handshake_timeout=config.timeouts.request_head,
             access_log=config.log.access,
         )
-        edge = _edge(config, engine, lane, origins, database)
+        edge = _edge(config, engine, lane, origins, proxies, gate, database)
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
             storing.start_soon(lane.run)
@@ -159,7 +164,13 @@ async def open_server(
 
 
 def _edge(
-    config: Config, engine: Engine, lane: WebSocketLane, origins: Origins, database: Database
+    config: Config,
+    engine: Engine,
+    lane: WebSocketLane,
+    origins: Origins,
+    proxies: Proxies,
+    gate: Gate | None,
+    database: Database,
 ) -> Edge:
     requests = Requests(access_log=config.log.access)
     metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
@@ -174,15 +185,17 @@ def _edge(
     rest = RestLane(
         app,
         requests,
+        proxies,
         idle_timeout=config.timeouts.rest_idle,
         header_bytes=config.limits.header_bytes,
     )
     return Edge(
         lane,
         rest,
+        proxies,
         head_timeout=config.timeouts.request_head,
         most_connections=room_for_connections(config.limits.connections),
-        gate=_gate(config) if config.limits_admission else None,
+        gate=gate,
         refusals=engine.refusals,
     )
 

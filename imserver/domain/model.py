@@ -64,6 +64,14 @@ class Level(IntEnum):
         return self.name.lower()
 
 
+class Peer(Struct, frozen=True):
+    """Who is at the other end of a connection or, behind a reverse proxy, of a request."""
+
+    address: str = ""  # of the client, as far as it is known; "": it came by a Unix socket
+    proxied: bool = False  # a listed proxy brought it: what that says of its client is believed
+    operator: bool = False  # it came by the control socket, open to the server's own account alone
+
+
 class Event(Struct, frozen=True, omit_defaults=True):
     """What a system message tells, for programs."""
 

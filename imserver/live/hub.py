@@ -7,8 +7,9 @@ sees half a change. Law: `publish` only queues; `flush` lets everything out, one
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from imserver.domain.model import Peer
 from imserver.live.outbox import Link, Outbox
 
 if TYPE_CHECKING:
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
     from imserver.domain.model import Grant
 
 
+_UNKNOWN: Final = Peer()
+
+
 class Session:
     """One connection: its user once logged in, its way out, and when it was last heard of."""
 
-    __slots__ = ("claim", "grant", "heard", "link", "number", "opened", "outbox", "pinged",
+    __slots__ = ("claim", "grant", "heard", "link", "number", "opened", "outbox", "peer", "pinged",
                  "user_id")  # fmt: skip
 
-    def __init__(self, link: Link, outbox: Outbox, now: float, number: int) -> None:
+    def __init__(self, link: Link, outbox: Outbox, now: float, number: int, peer: Peer) -> None:
         self.number = number  # tells it from every other of its hub
         self.link = link
+        self.peer = peer
         self.outbox = outbox
         self.claim = ""  # whom its handshake named, where that counts: a login has to agree
         self.grant: Grant | None = None  # what its login came to
@@ -67,10 +72,10 @@ class Hub:
         """All sessions, as they are now."""
         return iter(list(self._sessions))
 
-    def open(self, link: Link) -> Session:
+    def open(self, link: Link, peer: Peer = _UNKNOWN) -> Session:
         """Register a connection; nobody is logged in on it yet."""
         self.opened += 1
-        session = Session(link, Outbox(link, self._outbox_bytes), self.tick, self.opened)
+        session = Session(link, Outbox(link, self._outbox_bytes), self.tick, self.opened, peer)
         self._sessions[session] = None
         return session
 

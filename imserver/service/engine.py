@@ -18,7 +18,7 @@ import trio
 from msgspec import Struct
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.model import NOBODY, Grant
+from imserver.domain.model import NOBODY, Grant, Peer
 from imserver.live.hub import Hub
 from imserver.service.admission import Admission, Budget
 from imserver.service.identity import Identity
@@ -36,16 +36,17 @@ logger = logging.getLogger(__name__)
 
 
 class Caller(NamedTuple):
-    """Who calls, and on which session (None over REST)."""
+    """Who calls, on which session (None over REST), and from where."""
 
     user_id: str  # "" is nobody
     session: Session | None = None
     grant: Grant = NOBODY
+    peer: Peer = Peer()
 
     @property
     def administrator(self) -> bool:
         """Whether the caller may do what is for administrators."""
-        return self.grant.administrator
+        return self.grant.administrator or self.peer.operator
 
 
 class Delivery(NamedTuple):

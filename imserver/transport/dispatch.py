@@ -80,7 +80,7 @@ class Dispatcher:
     def __init__(self, engine: Engine, session: Session) -> None:
         self._engine = engine
         self._session = session
-        self._caller = Caller("", session)
+        self._caller = Caller("", session, peer=session.peer)
         self._ignored = 0  # refusals with `rate_limited` since a request was admitted
         self._pending: deque[_Slot] = deque()
         self._pending_bytes = 0  # of the requests in it
@@ -240,9 +240,10 @@ class Dispatcher:
         return answer
 
     def _look_who_it_is(self) -> None:
-        grant = self._session.grant
+        session = self._session
+        grant = session.grant
         if grant is not None and grant is not self._caller.grant:
-            self._caller = Caller(grant.user_id, self._session, grant)
+            self._caller = Caller(grant.user_id, session, grant, session.peer)
 
     def _defect(self, operation: Operation) -> bytes:
         self._log_defect(operation)

@@ -22,8 +22,10 @@ from imserver.tally import Refusals
 from imserver.transport import ws
 
 if TYPE_CHECKING:
+    from imserver.domain.model import Peer
     from imserver.transport.gate import Gate
     from imserver.transport.http import RestLane
+    from imserver.transport.proxies import Proxies
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Edge:
         self,
         websockets: ws.WebSocketLane,
         rest: RestLane,
+        proxies: Proxies,
         *,
         head_timeout: float,
         most_connections: int,
@@ -85,6 +88,7 @@ class Edge:
     ) -> None:
         self._websockets = websockets
         self._rest = rest
+        self._proxies = proxies
         self._head_timeout = head_timeout
         self._most_connections = most_connections
         self._refusals = refusals or Refusals()
@@ -111,8 +115,9 @@ class Edge:
                 if self._connections >= self._most_connections:
                     self._turn_away(sock, _NO_ROOM)
                     continue
-                peer = address[0] if isinstance(address, tuple) else ""
-                if self._gate is not None and (refusal := self._gate.enter(peer)) is not None:
+                peer = self._proxies.peer(address[0] if isinstance(address, tuple) else "")
+                gate = self._gate_for(peer)
+                if gate is not None and (refusal := gate.enter(peer.address)) is not None:
                     self._turn_away(sock, refusal)
                     continue
                 self._connections += 1
@@ -126,11 +131,15 @@ class Edge:
         self._websockets.retire()
         await self._rest.retire()
 
+    def _gate_for(self, peer: Peer) -> Gate | None:
+        # All of a proxy's clients come from its address, and a Unix socket has none.
+        return None if peer.proxied or not peer.address else self._gate
+
     def _turn_away(self, sock: socket.socket, error: ApiError) -> None:
         self._refusals.count("connection", error)
         _turn_away(sock, error)
 
-    async def _serve(self, sock: socket.socket, peer: str) -> None:
+    async def _serve(self, sock: socket.socket, peer: Peer) -> None:
         try:
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -139,9 +148,9 @@ class Edge:
             if not head:
                 return
             if not _asks_for_websocket(head):
-                head = await self._rest.serve(sock, head)
+                head = await self._rest.serve(sock, head, peer)
             if head:
-                await self._websockets.serve(sock, head)
+                await self._websockets.serve(sock, head, peer)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("a connection broke", exc_info=True)
         except* h11.ProtocolError:
@@ -150,8 +159,8 @@ class Edge:
             logger.exception("a connection failed")
         finally:
             self._connections -= 1
-            if self._gate is not None:
-                self._gate.leave(peer)
+            if (gate := self._gate_for(peer)) is not None:
+                gate.leave(peer.address)
             sock.close()
 
     async def _greet(self, sock: socket.socket) -> bytes:

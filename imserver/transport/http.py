@@ -27,20 +27,26 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from imserver.transport.proxies import FORWARDED_FOR
 from imserver.transport.ws import receive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hypercorn.protocol import ProtocolWrapper
     from hypercorn.typing import (
         ASGIReceiveCallable,
         ASGISendCallable,
         ASGISendEvent,
+        HTTPScope,
         Scope,
         WebsocketScope,
     )
     from quart_trio import QuartTrio
 
-    from imserver.transport.requests import Requests
+    from imserver.domain.model import Peer
+    from imserver.transport.proxies import Proxies
+    from imserver.transport.requests import Request, Requests
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +54,7 @@ _LINGER: Final = 1.0  # seconds that a connection may outlive its client
 _ANSWER: Final = 5.0  # seconds to answer a client that has said all
 _STALL: Final = 20.0  # seconds for a client to take a chunk of its answer
 _CHUNK: Final = 64 * 1024  # bytes
+_FORWARDED_FOR: Final = FORWARDED_FOR.lower().encode()
 
 
 class RestLane:
@@ -57,11 +64,12 @@ class RestLane:
         self,
         app: QuartTrio,
         requests: Requests,
+        proxies: Proxies,
         *,
         idle_timeout: float,
         header_bytes: int,
     ) -> None:
-        self._app = ASGIWrapper(_Application(app, requests))
+        self._app = ASGIWrapper(_Application(app, requests, proxies))
         self._context = WorkerContext(None)
         self._config = HypercornConfig()
         self._config.accesslog = None
@@ -71,8 +79,8 @@ class RestLane:
         self._config.read_timeout = math.ceil(idle_timeout)
         self._config.h11_max_incomplete_size = header_bytes
 
-    async def serve(self, sock: socket.socket, head: bytes) -> bytes:
-        """Serve calls on `sock`, of which `head` was read already, until the connection ends.
+    async def serve(self, sock: socket.socket, head: bytes, peer: Peer) -> bytes:
+        """Serve calls on a connection of `peer`, of which `head` was read already, until it ends.
 
         Or until it asks for a WebSocket at `/ws`: then the head of that request is returned, and
         the connection is as if nobody had looked at it. The caller closes the socket.
@@ -85,7 +93,7 @@ class RestLane:
                 self._app,
                 self._config,
                 self._context,
-                ConnectionState({"stream": stream}),
+                ConnectionState({"stream": stream, "peer": peer}),
                 stream,  # type: ignore[arg-type]
             ).run()
             nursery.cancel_scope.cancel()
@@ -183,9 +191,10 @@ class _GivenBack:
 class _Application:
     """What hypercorn calls: the application, kept from what would trip it up."""
 
-    def __init__(self, app: QuartTrio, requests: Requests) -> None:
+    def __init__(self, app: QuartTrio, requests: Requests, proxies: Proxies) -> None:
         self._app = app
         self._requests = requests
+        self._proxies = proxies
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -193,7 +202,11 @@ class _Application:
         if scope["type"] != "lifespan" and not scope["path"].startswith("/"):
             scope["path"] = "/" + scope["path"].partition("://")[2].partition("/")[2]
 
-        request = self._requests.begin(scope) if scope["type"] == "http" else None
+        request: Request | None = None
+        if scope["type"] == "http":
+            state = scope["state"]  # a copy of the connection's, for this request
+            state["peer"] = self._proxies.client(state["peer"], _forwarded(scope))
+            request = self._requests.begin(scope, state["peer"])
 
         async def send_whole(message: ASGISendEvent) -> None:
             if request is not None and message["type"] == "http.response.start":
@@ -244,6 +257,10 @@ class _Http1Server(TCPServer):
 async def _stay(request: h11.Request) -> None:
     # An upgrade that is not known is ignored (RFC 9110, 7.8).
     pass
+
+
+def _forwarded(scope: HTTPScope) -> Iterator[str]:
+    return (value.decode("latin-1") for name, value in scope["headers"] if name == _FORWARDED_FOR)
 
 
 def _head_of(scope: WebsocketScope) -> bytes:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from hypercorn.typing import HTTPResponseStartEvent, HTTPScope
 
+    from imserver.domain.model import Peer
+
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 _HEADER: Final = REQUEST_ID_HEADER.lower().encode()
 _SANE: Final = re.compile(rb"[\x20-\x7e]{1,128}")
@@ -34,10 +36,10 @@ class Requests:
         self.seconds = Histogram(SECONDS)  # from a request's head to the end of its answer
         self.answers: Counter[int] = Counter()  # by HTTP status
 
-    def begin(self, scope: HTTPScope) -> Request:
-        """A request came. What its task logs from now on has its id."""
+    def begin(self, scope: HTTPScope, peer: Peer) -> Request:
+        """A request came from `peer`. What its task logs from now on has its id."""
         method = scope["method"][:_MOST_METHOD]
-        request = Request(_request_id(scope["headers"]), method, _path(scope))
+        request = Request(_request_id(scope["headers"]), method, _path(scope), peer.address)
         log.about(request_id=request.id)
         return request
 
@@ -50,6 +52,7 @@ class Requests:
         if self._access_log:
             fields = {
                 **log.what_about(),
+                "address": request.address,
                 "method": request.method,
                 "path": request.path,
                 "status": request.status,
@@ -61,12 +64,13 @@ class Requests:
 class Request:
     """One request under way."""
 
-    __slots__ = ("begun", "id", "method", "path", "status")
+    __slots__ = ("address", "begun", "id", "method", "path", "status")
 
-    def __init__(self, request_id: str, method: str, path: str) -> None:
+    def __init__(self, request_id: str, method: str, path: str, address: str) -> None:
         self.id = request_id
         self.method = method
         self.path = path  # as it came, without its query
+        self.address = address  # the client's
         self.status: int | None = None  # of the answer, if there was one
         self.begun = perf_counter()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from werkzeug.datastructures import Headers
 
+    from imserver.domain.model import Peer
     from imserver.transport.metrics import Metrics
     from imserver.transport.origins import Origins
 
@@ -159,15 +160,18 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
     async def view(**path: str) -> Response:
         try:
             headers = request.headers
-            if operation.who is Who.ANYONE:
-                caller = Caller("")
+            peer: Peer = request.scope["state"]["peer"]
+            if operation.who is Who.ANYONE or (
+                operation.who is Who.ADMINISTRATOR and peer.operator
+            ):
+                caller = Caller("", peer=peer)
             else:
                 grant = engine.identity.of_request(partial(_given, headers))
                 if not isinstance(grant, Grant):
                     grant = await grant()
-                caller = Caller(grant.user_id, None, grant)
+                caller = Caller(grant.user_id, None, grant, peer)
             log.also_about(user_id=caller.user_id)
-            if engine.admission is not None:
+            if engine.admission is not None and not peer.operator:
                 engine.admission.admit(operation.budget, caller.user_id)
             call = await _request(operation, decoder, path)
             if takes_key and (key := headers.get(IDEMPOTENCY_HEADER)):

@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 from websockets.frames import Frame, Opcode
@@ -27,6 +27,7 @@ from imserver.domain.errors import CLOSE_REASONS, ApiError, CloseCode, Code
 from imserver.domain.frames import error_body
 from imserver.transport.dispatch import Dispatcher
 from imserver.transport.framing import FrameCutter
+from imserver.transport.proxies import FORWARDED_FOR
 from imserver.transport.pump import Pump
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ if TYPE_CHECKING:
 
     from websockets.datastructures import Headers
 
+    from imserver.domain.model import Peer
     from imserver.live.hub import Session
     from imserver.service.engine import Engine
+    from imserver.transport.gate import Gate
     from imserver.transport.origins import Origins
+    from imserver.transport.proxies import Proxies
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger(log.ACCESS)
@@ -57,6 +61,14 @@ def reset(sock: socket.socket) -> None:
         logger.debug("the socket is gone already")
 
 
+class _Opening(NamedTuple):
+    """What a handshake has left."""
+
+    early: bytes  # what came behind it
+    peer: Peer  # whose session it begins
+    claim: str  # whom the request names, where that counts
+
+
 class WebSocketLane:
     """Serves WebSocket connections that `edge` recognised by their first line."""
 
@@ -64,6 +76,8 @@ class WebSocketLane:
         self,
         engine: Engine,
         origins: Origins,
+        proxies: Proxies,
+        gate: Gate | None,
         *,
         frame_bytes: int,
         header_bytes: int,
@@ -71,6 +85,8 @@ class WebSocketLane:
         access_log: bool = False,
     ) -> None:
         self._origins = origins
+        self._proxies = proxies
+        self._gate = gate  # what one client of a proxy may have and do
         self._engine = engine
         self._pump = Pump(engine.hub.flush)
         self._frame_bytes = frame_bytes  # of one message, its fragments together
@@ -90,34 +106,39 @@ class WebSocketLane:
         for greeting in self._greetings:
             greeting.cancel()
 
-    async def serve(self, sock: socket.socket, head: bytes) -> None:
-        """Speak WebSocket on `sock`, of which `head` was read already, until it ends.
+    async def serve(self, sock: socket.socket, head: bytes, peer: Peer) -> None:
+        """Speak WebSocket with `peer`, of whom `head` was read already, until the connection ends.
 
         The caller closes the socket.
         """
-        begin: tuple[str, bytes] | None = None
+        opening: _Opening | None = None
         with trio.move_on_after(self._handshake_timeout) as greeting:
             self._greetings.add(greeting)
             try:
                 if not self._retired:
-                    begin = await self._shake_hands(sock, head)
+                    opening = await self._shake_hands(sock, head, peer)
             finally:
                 self._greetings.discard(greeting)
-        if begin is None:
+        if opening is None:
             return
-        claim, early = begin
+        try:
+            await self._run(sock, opening)
+        finally:
+            self._leave(peer, opening.peer)
+
+    async def _run(self, sock: socket.socket, opening: _Opening) -> None:
         async with trio.open_nursery() as nursery:
             protocol = Protocol(
                 Side.SERVER, state=State.OPEN, max_size=self._frame_bytes, logger=_codec_logger
             )
             connection = _Connection(
-                self._engine, self._pump, sock, protocol, nursery, self._frame_bytes
+                self._engine, self._pump, sock, opening.peer, protocol, nursery, self._frame_bytes
             )
-            connection.session.claim = claim
+            connection.session.claim = opening.claim
             log.about(connection_id=connection.session.number)
             begun = trio.current_time()
             try:
-                await connection.run(early)
+                await connection.run(opening.early)
             finally:
                 self._pump.leave(sock)
                 connection.end()
@@ -127,11 +148,10 @@ class WebSocketLane:
         if connection.expired and not connection.ended:
             reset(sock)
 
-    async def _shake_hands(self, sock: socket.socket, head: bytes) -> tuple[str, bytes] | None:
+    async def _shake_hands(self, sock: socket.socket, head: bytes, peer: Peer) -> _Opening | None:
         """Read the rest of the request and answer it.
 
-        Returns whom the request names, where that counts, and what came behind it; or None if no
-        session begins.
+        Returns None if no session begins; else the client was let in by the gate.
         """
         while b"\r\n\r\n" not in head:
             if len(head) > self._header_bytes:
@@ -167,9 +187,28 @@ class WebSocketLane:
         except ApiError as error:
             await self._refuse(sock, error.status, error)
             return None
-        handshake.send_response(response)
-        await _send(sock, b"".join(handshake.data_to_send()))
-        return claim, early
+        client = self._proxies.client(peer, request.headers.get_all(FORWARDED_FOR))
+        if (refusal := self._enter(peer, client)) is not None:
+            await self._refuse(sock, refusal.status, refusal)
+            return None
+        try:
+            handshake.send_response(response)
+            await _send(sock, b"".join(handshake.data_to_send()))
+        except BaseException:
+            self._leave(peer, client)
+            raise
+        return _Opening(early, client, claim)
+
+    # Who comes through a proxy passed no gate when the proxy's connection was accepted.
+
+    def _enter(self, peer: Peer, client: Peer) -> ApiError | None:
+        if self._gate is None or client is peer:
+            return None
+        return self._gate.enter(client.address)
+
+    def _leave(self, peer: Peer, client: Peer) -> None:
+        if self._gate is not None and client is not peer:
+            self._gate.leave(client.address)
 
     async def _refuse(self, sock: socket.socket, status: int, error: ApiError) -> None:
         self._engine.refusals.count("websocket", error)
@@ -184,6 +223,8 @@ async def _refuse(sock: socket.socket, status: int, error: ApiError) -> None:
     )
     if status == 426:
         head += "Upgrade: websocket\r\n"
+    if error.retry_after_ms is not None:
+        head += f"Retry-After: {-(-error.retry_after_ms // 1000)}\r\n"
     await _send(sock, head.encode() + b"\r\n" + body)
 
 
@@ -196,7 +237,11 @@ def _log_end(session: Session, seconds: float) -> None:
     access.info(
         "websocket closed by %s",
         "the client" if goodbye is None else f"us: {goodbye.value}",
-        extra={"user_id": session.user_id, "duration_ms": round(seconds * 1000, 3)},
+        extra={
+            "user_id": session.user_id,
+            "address": session.peer.address,
+            "duration_ms": round(seconds * 1000, 3),
+        },
     )
 
 
@@ -247,6 +292,7 @@ class _Connection:
         engine: Engine,
         pump: Pump,
         sock: socket.socket,
+        peer: Peer,
         protocol: Protocol,
         nursery: trio.Nursery,
         frame_bytes: int,
@@ -256,7 +302,7 @@ class _Connection:
         self._protocol = protocol
         self._nursery = nursery
         self._hub = engine.hub
-        self.session = engine.hub.open(self)
+        self.session = engine.hub.open(self, peer)
         self._dispatcher = Dispatcher(engine, self.session)
         self._fragments: list[bytes] = []  # of a message that is not yet complete
         self._pump = pump

@@ -112,6 +112,8 @@ def another(key: tuple[str, ...]) -> Any:
             return "::1"
         case str():
             return value + "2"
+        case () if key == ("proxies",):
+            return ("10.0.0.0/8", "unix")
         case ():
             return ("https://one.example", "https://two.example")
 
@@ -208,6 +210,10 @@ FILES = [
     ("[limits]\ncontent_bytes = 2000000", "limits.content_bytes"),
     ("[limits]\nframe_bytes = 2000", "limits.content_bytes"),
     ("host = '0.0.0.0'", "host"),
+    ("proxies = '127.0.0.1'", "proxies"),
+    ("proxies = ['10.0.0.0/33']", "proxies"),
+    ("proxies = ['10.0.0.1/8']", "proxies"),
+    ("proxies = ['proxy.example']", "proxies"),
 ]
 
 

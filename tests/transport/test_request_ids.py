@@ -95,6 +95,7 @@ async def test_the_access_log_says_who_asked_what_and_nothing_else() -> None:
         "message": "answered",
         "request_id": "here",
         "user_id": "alice",
+        "address": "127.0.0.1",
         "method": "POST",
         "path": "/api/v1/messages",
         "status": 200,

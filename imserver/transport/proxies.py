@@ -1,0 +1,72 @@
+"""Who a client is where listed reverse proxies stand between: the only believers in their headers.
+
+`X-Forwarded-For` is a list to which each proxy adds, at its right, the address that it was asked
+from. What stands left of the entry that the last listed proxy made is whatever the client wrote.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+from imserver.domain.model import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+UNIX: Final = "unix"  # stands for whatever comes by the Unix socket
+FORWARDED_FOR: Final = "X-Forwarded-For"
+
+
+class Proxies:
+    """Tells listed proxies from everyone else."""
+
+    def __init__(self, listed: Collection[str]) -> None:
+        """Addresses and networks as `ipaddress` reads them, and `unix`.
+
+        Raises:
+            ValueError: one is none of these.
+        """
+        self._networks = [ipaddress.ip_network(each) for each in listed if each != UNIX]
+        self._unix = UNIX in listed
+
+    def peer(self, address: str) -> Peer:
+        """Who is at the other end of a socket; no address: it is a Unix socket."""
+        if not address:
+            return Peer("", self._unix)
+        parsed = _parse(address)
+        if parsed is None:
+            return Peer(address)
+        return Peer(str(parsed), self._lists(parsed))
+
+    def client(self, peer: Peer, forwarded: Iterable[str]) -> Peer:
+        """Who made a request that came from `peer` with these `X-Forwarded-For` headers.
+
+        The rightmost address that is no listed proxy's. Where the way there is malformed, it is
+        the proxy itself.
+        """
+        if not peer.proxied:
+            return peer
+        client: Address | None = None
+        for hop in reversed(",".join(forwarded).split(",")):
+            parsed = _parse(hop.strip())
+            if parsed is None:
+                return peer
+            client = parsed
+            if not self._lists(parsed):
+                break
+        return Peer(str(client), proxied=True)
+
+    def _lists(self, address: Address) -> bool:
+        return any(address in network for network in self._networks)
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    # An IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2) is the same client.
+    return getattr(address, "ipv4_mapped", None) or address
