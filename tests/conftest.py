@@ -1,10 +1,15 @@
-"""What holds for every test: no unexpected error may be logged."""
+"""What holds for every test: no unexpected error may be logged, and no clock decides."""
 
 from __future__ import annotations
 
 import logging
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is the machine's affair.
+settings.register_profile("imserver", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("imserver")
 
 
 @pytest.hookimpl(wrapper=True)

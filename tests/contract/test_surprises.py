@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from imserver.domain.errors import CATALOGUE, Code
 from imserver.service.operations import OPERATIONS
@@ -163,9 +163,7 @@ REQUESTS = st.lists(
     min_size=1,
     max_size=60,
 )
-ANYTHING = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+ANYTHING = settings(max_examples=20, database=None)
 
 
 @ANYTHING

@@ -665,7 +665,6 @@ def _sync_request(after: int | None, limit: int, own: bool) -> dict[str, Any]:
 EngineMachine.TestCase.settings = settings(
     max_examples=int(os.environ.get("TEST_EXAMPLES", "60")),
     stateful_step_count=int(os.environ.get("TEST_STEPS", "40")),
-    deadline=None,
     print_blob=True,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

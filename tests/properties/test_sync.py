@@ -39,7 +39,6 @@ steps = st.one_of(
 )
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_pages_are_what_is_there_after_the_cursor(

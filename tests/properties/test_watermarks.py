@@ -45,7 +45,6 @@ steps = st.one_of(posts, posts, acks, acks, acks, moves)
           ("ack", "bob", 0, 2, False)])  # fmt: skip
 @settings(
     max_examples=2 * EXAMPLES,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_what_is_kept_of_acks_says_the_same_as_each_of_them(plan: list[Any]) -> None:

@@ -6,7 +6,7 @@ import unicodedata
 from datetime import datetime
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from imserver.domain.errors import ApiError, Code
@@ -26,7 +26,6 @@ from imserver.domain.model import (
 # -- message ids ------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.integers(0, MAX_SEQ))
 @example(0)
 @example(MAX_SEQ)
@@ -34,7 +33,6 @@ def test_a_message_id_is_read_as_it_is_written(seq: int) -> None:
     assert parse_message_id(message_id(seq)) == seq
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.text(),
@@ -157,7 +155,6 @@ def _accepted(user_id: str) -> bool:
         return False
 
 
-@settings(deadline=None)
 @given(st.text("abc李", max_size=5), st.characters(), st.text("abc李", max_size=5))
 def test_one_character_decides(before: str, character: str, after: str) -> None:
     user_id = before + character + after
@@ -173,7 +170,6 @@ def test_one_character_decides(before: str, character: str, after: str) -> None:
         assert not _accepted(user_id)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_a_user_id_is_judged_by_length_and_each_character(user_id: str) -> None:
     assume(user_id != "system")
@@ -198,7 +194,6 @@ def test_groups_show_times_as_the_document_prints_them(time_ms: int, text: str) 
     assert rfc3339(time_ms) == text
 
 
-@settings(deadline=None)
 @given(st.integers(0, 253_402_300_799_999))  # to the end of the year 9999
 def test_a_time_is_read_as_it_is_written(time_ms: int) -> None:
     assert datetime.fromisoformat(rfc3339(time_ms)).timestamp() == time_ms // 1000
