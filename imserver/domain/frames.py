@@ -6,7 +6,7 @@ fields are ignored. Answers carry the fields of the API document in its order.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -310,13 +310,20 @@ def refusal(error: ApiError) -> bytes:
 
 def frame(kind: str, data: bytes, time_ms: int, correlation: str | None = None) -> bytes:
     """A whole frame: `data` is JSON already; `correlation` is echoed as `message_id`."""
-    tail = b"" if correlation is None else b',"message_id":' + encode_json(correlation)
-    return b'%b%b,"timestamp":%d%b}' % (_opening(kind), data, time_ms, tail)
+    if correlation is None:
+        return b"".join((_opening(kind), data, _time(time_ms), b"}"))
+    echo = encode_json(correlation)
+    return b"".join((_opening(kind), data, _time(time_ms), b',"message_id":', echo, b"}"))
 
 
 @cache
 def _opening(kind: str) -> bytes:
     return b'{"type":"%b","data":' % kind.encode()
+
+
+@lru_cache(maxsize=8)  # all that a batch says is said at one time or two
+def _time(time_ms: int) -> bytes:
+    return b',"timestamp":%d' % time_ms
 
 
 def push_of(message: Message, encoded: bytes) -> bytes:

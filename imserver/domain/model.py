@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -45,7 +46,7 @@ class Role(IntEnum):
     ADMIN = 1
     OWNER = 2
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The role as clients see it."""
         return self.name.lower()
@@ -58,7 +59,7 @@ class Level(IntEnum):
     DELIVERED = 1
     READ = 2
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The status as clients see it."""
         return self.name.lower()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import NOBODY, Grant, Peer
-from imserver.live.hub import Hub
+from imserver.live.hub import Hub, Session
 from imserver.service.admission import Admission, Budget
 from imserver.service.identity import Identity
 from imserver.store.reader import Reader
@@ -27,9 +27,6 @@ from imserver.store.writer import Writer
 from imserver.tally import Refusals
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from imserver.live.hub import Session
     from imserver.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
@@ -49,7 +46,7 @@ class Caller(NamedTuple):
         return self.grant.administrator or self.peer.operator
 
 
-class Delivery(NamedTuple):
+class Delivery(Struct, frozen=True, gc=False):
     """A payload and who gets it."""
 
     payload: bytes
@@ -57,7 +54,7 @@ class Delivery(NamedTuple):
     skip: Session | None = None
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True, gc=False):
     """What a write comes to: the JSON of its answer, and what is to be pushed."""
 
     answer: bytes
@@ -86,15 +83,15 @@ class Command(ABC):
             self.done(stored)
             return
         try:
-            answer, deliveries = self.conclude(stored)
+            outcome = self.conclude(stored)
         except Exception:
             # A defect, and the writer goes on: whoever asks again is told what was stored.
             logger.exception("a write could not be put into words")
             self.done(ApiError(Code.INTERNAL))
             return
-        self.done(answer)
-        for payload, users, skip in deliveries:
-            self.hub.publish(payload, users, skip)
+        self.done(outcome.answer)
+        for delivery in outcome.deliveries:
+            self.hub.publish(delivery.payload, delivery.users, delivery.skip)
 
 
 class Who(Enum):

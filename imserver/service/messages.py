@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import (
@@ -31,8 +34,6 @@ from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
 from imserver.store import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from imserver.store.transaction import Transaction
 
 # The document's example of a send carries this as `group_id` beside a receiver: it stands for
@@ -74,7 +75,7 @@ def send_message(engine: Engine, caller: Caller, request: SendMessage) -> Send:
     return Send(caller, receiver_id, group_id or None, kind, content, client_msg_id)
 
 
-class _Stored(NamedTuple):
+class _Stored(Struct, frozen=True, gc=False):
     message: Message
     users: Collection[str]  # who gets it pushed; nobody, if it was stored before
 
@@ -138,14 +139,14 @@ class Send(Command):
 
     def conclude(self, stored: _Stored) -> Outcome:
         """The answer, and the push to everyone who is to have it."""
-        message, users = stored
+        message = stored.message
         encoded = encode_json(message)
         answer = sent_answer(message.id, encoded)
-        if not users:
+        if not stored.users:
             return Outcome(answer)
         # A message to oneself is pushed to the sending session too.
         skip = None if self._receiver_id == self._sender else self._session
-        return Outcome(answer, (Delivery(push_of(message, encoded), users, skip),))
+        return Outcome(answer, (Delivery(push_of(message, encoded), stored.users, skip),))
 
     def _digest(self) -> bytes:
         target = ("g", self._group_id) if self._group_id else ("u", self._receiver_id)

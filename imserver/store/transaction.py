@@ -2,8 +2,12 @@
 
 A `Transaction` lives as long as the writer and is used by one thread at a time, inside
 `BEGIN IMMEDIATE` ... `COMMIT`. It remembers users, direct conversations and rosters, so that a
-send to a known conversation asks the database nothing before it writes. Law: whatever it
-remembers was true at the last commit or was written since; after a rollback it `forget`s all.
+send to a known conversation asks the database nothing before it writes. Laws:
+
+- Whatever it remembers was true at the last commit or was written since; after a rollback it
+  `forget`s all.
+- Messages are written many to a statement, before anything else is asked of the database: nobody
+  who asks through `db` can tell.
 """
 
 from __future__ import annotations
@@ -54,8 +58,9 @@ class Transaction:
     """The verbs of writing. Owner of what the writer remembers between transactions."""
 
     def __init__(self, db: apsw.Connection, clock: Callable[[], int]) -> None:
-        self.db = db
+        self._db = db
         self._clock = clock
+        self._unwritten: list[Any] = []  # the columns of messages, one behind the other
         self._uids: dict[str, int] = {}
         self._directs: dict[tuple[int, int], int] = {}
         self._rosters: dict[str, Roster] = {}
@@ -64,6 +69,13 @@ class Transaction:
         self.now_ms = 0
         self._added = [0] * len(MESSAGE_TYPES)  # messages of each type in this transaction
         self.stored = dict.fromkeys(MESSAGE_TYPES, 0)  # those of all that were committed
+
+    @property
+    def db(self) -> apsw.Connection:
+        """The connection, as if all that was appended had been written one by one."""
+        if self._unwritten:
+            self._write_messages()
+        return self._db
 
     def begin(self) -> None:
         """Start: until `commit` or `rollback`, everything happens at one time `now_ms`."""
@@ -93,6 +105,7 @@ class Transaction:
         self._rosters.clear()
         self._remembered_members = 0
         self._next_seq = 0
+        self._unwritten.clear()
         self._added = [0] * len(MESSAGE_TYPES)
 
     def try_out(self) -> None:
@@ -253,21 +266,27 @@ class Transaction:
         """Store a message at the next place of the one order, and return that place."""
         seq = self._next_seq
         number = _TYPE_NUMBER[kind]
-        self.db.execute(
-            queries.ADD_MESSAGE,
-            (
-                seq,
-                cid,
-                sender_uid,
-                number,
-                content,
-                self.now_ms,
-                None if event is None else json.encode(event).decode(),
-            ),
+        self._unwritten += (
+            seq,
+            cid,
+            sender_uid,
+            number,
+            content,
+            self.now_ms,
+            None if event is None else json.encode(event).decode(),
         )
         self._next_seq = seq + 1
         self._added[number] += 1
         return seq
+
+    def _write_messages(self) -> None:
+        values, self._unwritten = self._unwritten, []
+        start = 0
+        for count, sql in queries.ADD_MESSAGES.items():
+            width = count * len(queries.MESSAGE_COLUMNS)
+            while len(values) - start >= width:
+                self._db.execute(sql, values[start : start + width])
+                start += width
 
     @property
     def next_seq(self) -> int:
@@ -276,12 +295,13 @@ class Transaction:
 
     def known_send(self, uid: int, client_msg_id: str) -> KnownSend | None:
         """What the sender first used a `client_msg_id` for, or None."""
-        row = reading.one(self.db, queries.FIND_CLIENT_MESSAGE, uid, client_msg_id)
+        # Past `db`: these two know nothing of messages, which may go on waiting for more.
+        row = reading.one(self._db, queries.FIND_CLIENT_MESSAGE, uid, client_msg_id)
         return None if row is None else KnownSend(*row)
 
     def remember_send(self, uid: int, client_msg_id: str, digest: bytes, seq: int) -> None:
         """Keep for ever what a `client_msg_id` was used for."""
-        self.db.execute(queries.ADD_CLIENT_MESSAGE, (uid, client_msg_id, digest, seq, self.now_ms))
+        self._db.execute(queries.ADD_CLIENT_MESSAGE, (uid, client_msg_id, digest, seq, self.now_ms))
 
     # -- acknowledgements ---------------------------------------------------------------------
 

@@ -24,11 +24,18 @@ _FINAL_TEXT: Final = 0x81  # FIN, no extension, opcode 1
 def text_frame(payload: bytes) -> bytes:
     """A payload as one whole unmasked text frame (RFC 6455 section 5.2)."""
     length = len(payload)
+    return (_HEADS[length] if length < len(_HEADS) else _head(length)) + payload
+
+
+def _head(length: int) -> bytes:
     if length < 126:
-        return b"\x81%c%b" % (length, payload)
+        return b"\x81%c" % length
     if length < 65536:
-        return b"\x81\x7e" + length.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + length.to_bytes(8, "big") + payload
+        return b"\x81\x7e" + length.to_bytes(2, "big")
+    return b"\x81\x7f" + length.to_bytes(8, "big")
+
+
+_HEADS: Final = tuple(map(_head, range(1024)))  # of the lengths that nearly all frames have
 
 
 class FrameCutter:
