@@ -115,7 +115,7 @@ def serve(config: Config) -> None:
     except StoreError as error:
         fail(str(error))
     except OSError as error:
-        fail(f"cannot listen on {config.host} port {config.port}: {error.strerror or error}")
+        fail(str(error))
 
 
 async def _serve(config: Config) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -110,6 +111,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    socket: str = ""
+    socket_mode: str = "0660"
     data: Annotated[str, Meta(min_length=1)] = "data"
     database: Annotated[str, Meta(min_length=1)] = "imserver.db"
     allow_open_network: bool = False
@@ -137,6 +140,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return str(Path(self.data) / self.database)
 
     @property
+    def control_socket(self) -> Path | None:
+        """The Unix socket by which the server's own account commands it; None: nothing is kept."""
+        return None if self.database == ":memory:" else Path(self.data) / "control.sock"
+
+    @property
     def backup_folder(self) -> Path:
         """Where scheduled backups go."""
         return Path(self.data) / self.backup.folder
@@ -156,6 +164,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
                 "may be anyone: set allow_open_network = true if that is what you want"
             )
+        if not re.fullmatch("0?[0-7]{3}", self.socket_mode):
+            raise ConfigError('socket_mode must be octal, such as "0660"')
         for proxy in self.proxies:
             _check_proxy(proxy)
         if self.timeouts.silence <= self.timeouts.ping:

@@ -33,10 +33,11 @@ from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.rotation import Rotation
 from imserver.store.writer import Writer
-from imserver.transport.edge import Edge, listen
+from imserver.transport.edge import Edge
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
 from imserver.transport.http import RestLane
+from imserver.transport.listeners import Listener, listen_tcp, listening_unix
 from imserver.transport.metrics import Metrics
 from imserver.transport.origins import Origins
 from imserver.transport.proxies import Proxies
@@ -92,12 +93,15 @@ async def open_server(
     config = Config() if config is None else config
     config.check()
     with ExitStack() as files:
-        listeners = listen(config.host, config.port)
+        listeners = listen_tcp(config.host, config.port)
         for listener in listeners:
-            files.callback(listener.close)
+            files.callback(listener.sock.close)
         database = files.enter_context(
             open_database(config.database_path, synchronous=config.store.synchronous)
         )
+        # Whoever has the database's lock may put its sockets beside it.
+        unix = files.enter_context(ExitStack())
+        listeners += _unix_listeners(config, unix)
         hub = Hub(text_frame, outbox_bytes=config.limits.outbox_bytes)
         writer = Writer(
             database,
@@ -150,17 +154,33 @@ async def open_server(
                     for listener in listeners:
                         background.start_soon(edge.accept, listener, connections)
                     try:
-                        yield Server(_address(listeners[0]), database.path)
+                        yield Server(_address(listeners[0].sock), database.path)
                     finally:
                         background.cancel_scope.cancel()
                 for listener in listeners:
-                    listener.close()
+                    listener.sock.close()
+                unix.close()
                 connections.cancel_scope.deadline = trio.current_time() + config.timeouts.shutdown
                 await edge.retire()
                 writer.close()
                 await writer.wait_closed()
                 hub.close_all(CloseCode.GOING_AWAY)
             storing.cancel_scope.cancel()  # nothing is left to write or to read from
+
+
+def _unix_listeners(config: Config, stack: ExitStack) -> list[Listener]:
+    listeners = []
+    if config.socket:
+        path, mode = Path(config.data) / config.socket, int(config.socket_mode, 8)
+        listeners.append(stack.enter_context(listening_unix(path, mode)))
+    if config.control_socket is not None:
+        try:
+            config.control_socket.parent.mkdir(parents=True, exist_ok=True)
+            control = listening_unix(config.control_socket, 0o600, operator=True)
+            listeners.append(stack.enter_context(control))
+        except OSError as error:
+            logger.warning("no control socket, commands cannot reach this server: %s", error)
+    return listeners
 
 
 def _edge(

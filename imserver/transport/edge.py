@@ -18,13 +18,14 @@ import trio
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import error_body
+from imserver.domain.model import Peer
 from imserver.tally import Refusals
 from imserver.transport import ws
 
 if TYPE_CHECKING:
-    from imserver.domain.model import Peer
     from imserver.transport.gate import Gate
     from imserver.transport.http import RestLane
+    from imserver.transport.listeners import Listener
     from imserver.transport.proxies import Proxies
 
 logger = logging.getLogger(__name__)
@@ -33,43 +34,8 @@ _NO_ROOM: Final = ApiError(Code.UNAVAILABLE, "The server has no room for more co
 _RETRY_AFTER_MS: Final = 5_000  # said to those for whom there is no room
 
 _REQUEST_LINE_BYTES: Final = 8 * 1024
-_BACKLOG: Final = 1024  # connections that the kernel holds for us
 _ACCEPTED_AT_ONCE: Final = 64
-_SEND_BUFFER_BYTES: Final = 128 * 1024  # what the kernel holds for one slow client; it doubles it
 _OUT_OF_FILES_PAUSE: Final = 0.1  # seconds
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets for every address that `host` names; port 0 picks one for all.
-
-    Raises:
-        OSError: an address cannot be had.
-    """
-    try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-        )
-    except UnicodeError:  # too long, or an empty part
-        raise OSError(f"{host} is no host's name") from None
-    sockets: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            if sockets and port == 0:
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            sock = socket.socket(family, kind, protocol)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-            sock.bind(address)
-            sock.setblocking(False)
-            sock.listen(_BACKLOG)
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        raise
-    return sockets
 
 
 class Edge:
@@ -97,13 +63,13 @@ class Edge:
         self._greetings: set[trio.CancelScope] = set()  # of those whose first line is awaited
         self._retired = False
 
-    async def accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
+    async def accept(self, listener: Listener, connections: trio.Nursery) -> None:
         """Accept until cancelled. The caller closes the listener."""
         while True:
-            await trio.lowlevel.wait_readable(listener)
+            await trio.lowlevel.wait_readable(listener.sock)
             for _ in range(_ACCEPTED_AT_ONCE):
                 try:
-                    sock, address = listener.accept()
+                    sock, address = listener.sock.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
@@ -112,10 +78,13 @@ class Edge:
                     await trio.sleep(_OUT_OF_FILES_PAUSE)
                     break
                 sock.setblocking(False)
-                if self._connections >= self._most_connections:
+                if self._connections >= self._most_connections and not listener.operator:
                     self._turn_away(sock, _NO_ROOM)
                     continue
-                peer = self._proxies.peer(address[0] if isinstance(address, tuple) else "")
+                if listener.operator:
+                    peer = Peer(operator=True)
+                else:
+                    peer = self._proxies.peer(address[0] if isinstance(address, tuple) else "")
                 gate = self._gate_for(peer)
                 if gate is not None and (refusal := gate.enter(peer.address)) is not None:
                     self._turn_away(sock, refusal)

@@ -110,6 +110,8 @@ def another(key: tuple[str, ...]) -> Any:
             return value + 1
         case "127.0.0.1":
             return "::1"
+        case "0660":
+            return "0600"
         case str():
             return value + "2"
         case () if key == ("proxies",):
@@ -210,6 +212,9 @@ FILES = [
     ("[limits]\ncontent_bytes = 2000000", "limits.content_bytes"),
     ("[limits]\nframe_bytes = 2000", "limits.content_bytes"),
     ("host = '0.0.0.0'", "host"),
+    ("socket_mode = 660", "socket_mode"),
+    ("socket_mode = '0680'", "socket_mode"),
+    ("socket_mode = '7777'", "socket_mode"),
     ("proxies = '127.0.0.1'", "proxies"),
     ("proxies = ['10.0.0.0/33']", "proxies"),
     ("proxies = ['10.0.0.1/8']", "proxies"),
