@@ -6,9 +6,11 @@ tokens. A refusal comes before anything is written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from imserver.domain.errors import ApiError, Code
+from imserver.domain.model import MAX_USER_ID
 from imserver.store import accounts_queries as queries
 from imserver.store import reading
 from imserver.store.audit import Action, Author, record
@@ -93,6 +95,36 @@ def find_password(db: apsw.Connection, user_id: str) -> str | None:
     return None if row is None else row[0]
 
 
+class User(NamedTuple):
+    """A user, and the account that they have if they have one."""
+
+    user_id: str
+    created_ms: int  # when they were first named
+    account: Account | None
+
+
+def users_page(db: apsw.Connection, prefix: str, after: str, limit: int) -> list[User]:
+    """Users whose id begins with `prefix` and comes after `after`, in the order of their ids."""
+    # No id has a NUL, so the next text after an id is the id with one; none has more than
+    # MAX_USER_ID characters, so none that begins with a prefix comes after that many of the last.
+    first = max(prefix, f"{after}\0" if after else "")
+    last = prefix + chr(sys.maxunicode) * MAX_USER_ID
+    rows = reading.every(db, queries.USERS_BETWEEN, (first, last, limit))
+    return [_user(row) for row in rows]
+
+
+def find_user(db: apsw.Connection, user_id: str) -> User | None:
+    """A user, if there is one of that id."""
+    row = reading.one(db, queries.FIND_USER_STATE, user_id)
+    return None if row is None else _user(row)
+
+
+def _user(row: tuple[Any, ...]) -> User:
+    user_id, named_ms, uid, *state = row
+    account = None if uid is None else _account((uid, user_id, *state))
+    return User(user_id, named_ms, account)
+
+
 def live_tokens(db: apsw.Connection, now_ms: int) -> list[Token]:
     """Every token that has not expired."""
     return [Token(*row) for row in reading.every(db, queries.LIVE_TOKENS, (now_ms,))]
@@ -157,10 +189,12 @@ def set_administrator(
     """Make an account an administrator's, or no longer; the same again changes nothing.
 
     Raises:
-        ApiError: `not_found`.
+        ApiError: `not_found`; `conflict` for the last administrator.
     """
     account = _required(tx, user_id)
     if account.administrator is not administrator:
+        if not administrator:
+            _keep_one_administrator(tx, account)
         tx.db.execute(queries.SET_ADMINISTRATOR, (account.uid, int(administrator)))
         action = Action.ADMINISTRATOR_MADE if administrator else Action.ADMINISTRATOR_UNMADE
         record(tx, author, action, user_id)
@@ -173,10 +207,12 @@ def set_disabled(tx: Transaction, author: Author, user_id: str, disabled: bool) 
     The same again changes nothing.
 
     Raises:
-        ApiError: `not_found`.
+        ApiError: `not_found`; `conflict` for the last administrator.
     """
     account = _required(tx, user_id)
     if account.disabled is not disabled:
+        if disabled:
+            _keep_one_administrator(tx, account)
         tx.db.execute(queries.SET_DISABLED, (account.uid, int(disabled)))
         if disabled:
             tx.db.execute(queries.DROP_TOKENS, (account.uid, None)).fetchall()
@@ -248,6 +284,13 @@ def revoke_all(tx: Transaction, author: Author, user_id: str, keep: str | None =
     if gone:
         record(tx, author, Action.TOKENS_REVOKED, user_id, count=len(gone))
     return gone
+
+
+def _keep_one_administrator(tx: Transaction, account: Account) -> None:
+    if not account.administrator or account.disabled:
+        return
+    if reading.one(tx.db, queries.OTHER_ADMINISTRATOR, account.uid) is None:
+        raise ApiError(Code.CONFLICT, f"{account.user_id} is the last administrator")
 
 
 def _required(tx: Transaction, user_id: str) -> Account:

@@ -29,7 +29,23 @@ SET_PASSWORD: Final = """
 # The same password under new parameters, unless it was changed meanwhile.
 REPLACE_HASH: Final = "UPDATE account SET password = ?3 WHERE uid = ?1 AND password = ?2"
 SET_ADMINISTRATOR: Final = "UPDATE account SET administrator = ?2 WHERE uid = ?1"
+# Whether anybody else could still administer the server.
+OTHER_ADMINISTRATOR: Final = """
+    SELECT 1 FROM account WHERE administrator AND NOT disabled AND uid <> ? LIMIT 1
+"""
 SET_DISABLED: Final = "UPDATE account SET disabled = ?2 WHERE uid = ?1"
+
+# -- users, whether they have an account or not -----------------------------------------------
+
+_USER: Final = """
+    SELECT u.user_id, u.created_ms, a.uid, a.administrator, a.disabled, a.must_change,
+           a.created_ms, a.password_ms
+    FROM user u LEFT JOIN account a ON a.uid = u.uid
+"""
+USERS_BETWEEN: Final = f"""
+    {_USER} WHERE u.user_id >= ? AND u.user_id <= ? ORDER BY u.user_id LIMIT ?
+"""
+FIND_USER_STATE: Final = f"{_USER} WHERE u.user_id = ?"
 
 # -- tokens -----------------------------------------------------------------------------------
 
@@ -60,4 +76,17 @@ DROP_EXPIRED: Final = "DELETE FROM token WHERE expires_ms <= ?"
 
 ADD_AUDIT: Final = """
     INSERT INTO audit (at_ms, actor, action, subject, address, detail) VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+_AUDIT: Final = "SELECT entry, at_ms, actor, action, subject, address, detail FROM audit"
+_AUDIT_FILTER: Final = """
+    (:actor IS NULL OR actor = :actor) AND (:action IS NULL OR action = :action)
+    AND (:subject IS NULL OR subject = :subject) AND (:since IS NULL OR at_ms >= :since)
+    AND (:until IS NULL OR at_ms < :until)
+"""
+AUDIT_BEFORE: Final = f"""
+    {_AUDIT} WHERE entry < :cursor AND {_AUDIT_FILTER} ORDER BY entry DESC LIMIT :limit
+"""
+AUDIT_AFTER: Final = f"""
+    {_AUDIT} WHERE entry > :cursor AND {_AUDIT_FILTER} ORDER BY entry LIMIT :limit
 """

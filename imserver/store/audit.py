@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from imserver.store import accounts_queries as queries
+from imserver.store import reading
 
 if TYPE_CHECKING:
+    import apsw
+
     from imserver.store.transaction import Transaction
 
 
@@ -30,6 +33,7 @@ class Action(StrEnum):
     LOGGED_OUT = "logout"
     TOKEN_REVOKED = "token.revoked"
     TOKENS_REVOKED = "tokens.revoked"
+    DISCONNECTED = "user.disconnected"
 
 
 class Author(NamedTuple):
@@ -37,12 +41,15 @@ class Author(NamedTuple):
 
     user_id: str | None  # None: the operator, or the server itself
     address: str = ""  # empty where they have none
+    operator: str = ""  # the operator's name on this machine, where it is one
 
 
 def record(
     tx: Transaction, author: Author, action: Action, subject: str | None, **detail: Any
 ) -> None:
     """Add an entry; `detail` must hold nothing secret."""
+    if author.operator:
+        detail["operator"] = author.operator
     tx.db.execute(
         queries.ADD_AUDIT,
         (
@@ -54,3 +61,43 @@ def record(
             msgspec.json.encode(detail).decode(),
         ),
     )
+
+
+class Entry(NamedTuple):
+    """One entry, as it stands."""
+
+    entry: int
+    at_ms: int
+    actor: str | None
+    action: str
+    subject: str | None
+    address: str
+    detail: dict[str, Any]
+
+
+class Filter(NamedTuple):
+    """Which entries are wanted; None: whatever there is. Times are milliseconds since the epoch."""
+
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: int | None = None  # not before it
+    until: int | None = None  # before it
+
+
+def entries_before(db: apsw.Connection, cursor: int, limit: int, wanted: Filter) -> list[Entry]:
+    """Entries before the one of that number, the newest first."""
+    return _entries(db, queries.AUDIT_BEFORE, cursor, limit, wanted)
+
+
+def entries_after(db: apsw.Connection, cursor: int, limit: int, wanted: Filter) -> list[Entry]:
+    """Entries after the one of that number, the oldest first."""
+    return _entries(db, queries.AUDIT_AFTER, cursor, limit, wanted)
+
+
+def _entries(
+    db: apsw.Connection, query: str, cursor: int, limit: int, wanted: Filter
+) -> list[Entry]:
+    arguments = {"cursor": cursor, "limit": limit, **wanted._asdict()}
+    rows = reading.every(db, query, arguments)
+    return [Entry._make((*row[:-1], msgspec.json.decode(row[-1]))) for row in rows]
