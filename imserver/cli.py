@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 import trio
 
 from imserver import Config, ConfigError, StoreError, __version__, open_server
+from imserver.commands import fail
 from imserver.config import CONFIG_VARIABLE, load_config
 from imserver.log import set_up_logging
 from imserver.notify import notify
@@ -146,12 +146,6 @@ async def _hurry(signals: AsyncIterator[int], stop: trio.CancelScope) -> None:
     async for number in signals:
         logger.info("%s again: cutting everyone off", signal.Signals(number).name)
         stop.cancel()
-
-
-def fail(sentence: str) -> NoReturn:
-    """Say what is wrong in one sentence, and exit with 1."""
-    print(f"imserver: {sentence}", file=sys.stderr)
-    raise SystemExit(1)
 
 
 # Its options stand in a module that is loaded only here, so that a server starts without it.

@@ -11,7 +11,7 @@ import time
 import zlib
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from imserver.config import ConfigError, load_config
+from imserver.commands import PATH, SETTINGS, examples, fail, located, settings_of
 from imserver.domain.model import message_id
 from imserver.store import export as exporting
 from imserver.store import files
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
 
     from imserver.store.check import Finding
     from imserver.store.export import Moved
-
-F = TypeVar("F", bound="Callable[..., Any]")
-
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_PATH = click.Path(path_type=Path)
 
 
 class Bar:
@@ -77,46 +72,20 @@ class Bar:
         self._bar.update(self._bar.task_ids[-1], completed=done, total=total or None)
 
 
-def _command(name: str, epilog: str) -> Callable[[F], click.Command]:
+def _command(name: str, epilog: str) -> Callable[[Callable[..., Any]], click.Command]:
     """A command with what all of them have: where the data is, and quiet."""
 
-    def decorate(function: F) -> click.Command:
-        for option in (
-            click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
-            click.option("--data", help="Folder that holds everything.  [default: data]"),
-            click.option("--config", type=_PATH,
-                         help="Settings file.  [default: config.toml, if it is there]"),
-        ):  # fmt: skip
-            function = option(function)
-        return click.command(name, context_settings=_SETTINGS, epilog=epilog)(
-            click.pass_context(function)
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+        return click.command(name, context_settings=SETTINGS, epilog=epilog)(
+            click.pass_context(located(quiet(function)))
         )
 
     return decorate
 
 
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def fail(sentence: str) -> NoReturn:
-    """Say what is wrong in one sentence, and exit with 1."""
-    print(f"imserver: {sentence}", file=sys.stderr)
-    raise SystemExit(1)
-
-
 def _database(context: click.Context, config: Path | None, data: str | None) -> Path:
-    """The database that the settings name; the options may stand before the command too."""
-    outer = context.parent.params if context.parent is not None else {}
-    try:
-        settings = load_config(
-            config or outer.get("config"), flags={"data": data or outer.get("data")}
-        )
-    except ConfigError as error:
-        fail(str(error))
-    if settings.database == ":memory:":
-        fail("a database in memory is gone when its server is")
-    return Path(settings.database_path)
+    return Path(settings_of(context, config, data).database_path)
 
 
 @contextmanager
@@ -147,13 +116,13 @@ def _megabytes(size: int) -> str:
 
 @_command(
     "backup",
-    _examples(
+    examples(
         "imserver backup monday.db",
         "imserver backup --compress /mnt/backups/",
         "imserver --data /var/lib/imserver backup monday.db.gz",
     ),
 )
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 @click.option("--compress/--no-compress", default=None,
               help="Compress with gzip.  [default: if FILE ends in .gz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
@@ -186,12 +155,12 @@ def backup(
 
 @_command(
     "restore",
-    _examples(
+    examples(
         "imserver restore monday.db",
         "imserver restore --data /var/lib/imserver --force /mnt/backups/monday.db.gz",
     ),
 )
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 @click.option("--force", is_flag=True,
               help="Replace the database that is there; it is kept beside it.")  # fmt: skip
 @click.option("--lost", type=click.IntRange(0, MOST_LOST),
@@ -229,7 +198,7 @@ def restore(
         print(f"the database that was there is kept as {done.kept}")
 
 
-@_command("check", _examples("imserver check", "imserver check --json | jq .sound"))
+@_command("check", examples("imserver check", "imserver check --json | jq .sound"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def check(
     context: click.Context, as_json: bool, config: Path | None, data: str | None, quiet: bool
@@ -270,12 +239,12 @@ def _describe(finding: Finding) -> str:
 
 @_command(
     "export",
-    _examples(
+    examples(
         "imserver export everything.jsonl.gz",
         'imserver export | grep \'"kind":"message"\'',
     ),
 )
-@click.argument("file", type=_PATH, default=Path("-"))
+@click.argument("file", type=PATH, default=Path("-"))
 @click.option("--compress/--no-compress", default=None,
               help="Compress with gzip.  [default: if FILE ends in .gz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
@@ -343,12 +312,12 @@ def _packed(file: IO[bytes]) -> Any:
 
 @_command(
     "import",
-    _examples(
+    examples(
         "imserver import --data new everything.jsonl.gz",
         "ssh other imserver export | imserver import -",
     ),
 )
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 def import_(
     context: click.Context, file: Path, config: Path | None, data: str | None, quiet: bool
 ) -> None:
