@@ -17,14 +17,12 @@ from imserver.domain.frames import (
     encode_json,
 )
 from imserver.domain.model import Grant
-from imserver.service.engine import Command, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from imserver.live.hub import Session
     from imserver.service.engine import Caller, Engine
-    from imserver.store.transaction import Transaction
 
 
 def login(engine: Engine, caller: Caller, request: Login) -> bytes | Callable[[], Awaitable[bytes]]:
@@ -74,16 +72,20 @@ def heartbeat(engine: Engine, caller: Caller, request: Heartbeat) -> bytes:
 
 def health(engine: Engine, caller: Caller, request: Nothing) -> bytes:
     """Whether the server serves, and whether it can store."""
-    failure = engine.writer.failure
-    if failure is None:
+    writer = engine.writer
+    if not writer.failing:
         return encode_json(Health("ok", engine.clock()))
-    return encode_json(Health("degraded", engine.clock(), f"writes are refused: {failure}"))
+    if writer.failure is not None:
+        reason = f"writes are refused: {writer.failure}"
+    else:
+        reason = f"the database's file cannot be written, its WAL grows: {writer.folding_failure}"
+    return encode_json(Health("degraded", engine.clock(), reason))
 
 
 async def ready(engine: Engine, caller: Caller, request: Nothing) -> bytes:
     """Whether requests should be sent here: `health`, but refused where writes would be.
 
-    After a failure it tries the store itself: whoever is sent no requests would never heal.
+    After a failure it has the store tried at once, so that the answer is true now.
 
     Raises:
         ApiError: `unavailable` while the store refuses writes or the server is stopping.
@@ -91,22 +93,10 @@ async def ready(engine: Engine, caller: Caller, request: Nothing) -> bytes:
     if engine.writer.closing:
         raise ApiError(Code.UNAVAILABLE, "The server is shutting down")
     if engine.writer.failure is not None:
-        await engine.execute(_TryOut())
+        await engine.writer.try_again()
+        if engine.writer.failure is not None:
+            raise ApiError(Code.UNAVAILABLE)
     return encode_json(Health("ok", engine.clock()))
-
-
-class _TryOut(Command):
-    """See whether the store takes writes again."""
-
-    __slots__ = ()
-
-    def apply(self, tx: Transaction) -> None:
-        """Write something that changes nothing."""
-        tx.try_out()
-
-    def conclude(self, stored: None) -> Outcome:
-        """There is nothing to say."""
-        return Outcome(b"")
 
 
 def stats(engine: Engine, caller: Caller, request: Nothing) -> bytes:

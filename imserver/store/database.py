@@ -33,6 +33,7 @@ STORAGE_FAILURES: Final = (
     apsw.LockedError,
     apsw.NoMemError,
     apsw.NotADBError,
+    apsw.ProtocolError,
     apsw.ReadOnlyError,
 )
 
@@ -98,13 +99,24 @@ class Database:
             raise StoreError(f"{self.path} is not an imserver database")
         if version > schema.VERSION:
             raise newer(self.path, version)
-        db.execute("PRAGMA journal_mode = WAL")
+        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchall()[0]
+        if mode != ("memory" if self.in_memory else "wal"):  # it says no without an error
+            raise StoreError(f"{self.path} is where SQLite cannot keep a WAL")
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
         if version == schema.VERSION:
             return
         if not empty and not self.in_memory:
             self._keep_copy(version)
         migrate(db, schema.VERSION)
+
+    def fold(self) -> None:
+        """Bring what gathered in the WAL into the file, as far as nobody has to wait for it.
+
+        Raises:
+            apsw.Error: one of `STORAGE_FAILURES`; all is still in the WAL.
+        """
+        with suppress(apsw.BusyError):  # another process is at it
+            self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _keep_copy(self, version: int) -> None:
         copy = f"{self.path}.v{version}"

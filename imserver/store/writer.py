@@ -9,14 +9,18 @@ Laws:
   by one, so that only the offender fails.
 - `finish` is called in the trio thread, in commit order, and only when the commit is on disk.
 - Nothing is promised for a command whose `finish` was called with an `ApiError`.
+- The WAL is folded into the file here, between batches, and not by SQLite within a commit: nobody
+  waits for it, and its failure is noticed (SQLite would say nothing while the WAL grows).
+- What fails is tried again by itself, so that it heals without anybody asking for anything.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
+from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -28,9 +32,14 @@ from imserver.tally import SECONDS, WRITES, Histogram
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import apsw
+
     from imserver.store.database import Database
 
 logger = logging.getLogger(__name__)
+
+FOLDED_PAGES: Final = 1000  # in the WAL until it is folded in; SQLite's own measure
+RETRY: Final = 2.0  # seconds until what failed is tried again
 
 
 class Command(Protocol):
@@ -47,6 +56,21 @@ class Command(Protocol):
         """Take what `apply` returned, now that it is on disk, or the `ApiError` instead."""
 
 
+class _Trial:
+    """A write that changes nothing, to see whether the store takes any."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+
+    def apply(self, tx: Transaction) -> None:
+        """Write, and take it back."""
+        tx.try_out()
+
+    def finish(self, stored: ApiError | None) -> None:
+        """What came of it is the writer's `failure`."""
+        self.ended.set()
+
+
 class Writer:
     """Owner of the queue of writes and of the only connection that writes."""
 
@@ -58,6 +82,8 @@ class Writer:
         capacity: int,
         max_batch: int,
         after_batch: Callable[[], None],
+        folded_pages: int = FOLDED_PAGES,
+        retry: float = RETRY,
     ) -> None:
         self._turn = database.turn if database.in_memory else None
         self._tx = Transaction(database.writer, clock)
@@ -75,6 +101,14 @@ class Writer:
         self.commits = Histogram(SECONDS)  # how long each took to be on disk
         self.waits = Histogram(SECONDS)  # how long each write took at the most, queueing included
         self.failure: str | None = None  # why the last transaction could not be kept, or None
+        self.folding_failure: str | None = None  # why the WAL could not be folded in, or None
+        self._database = database
+        self._folded_pages = folded_pages
+        self._retry = retry
+        self._wal_pages = 0  # in the WAL after the last commit
+        self._fold_again = 0.0  # not before, by `perf_counter`
+        if not database.in_memory:
+            database.writer.set_wal_hook(self._note_wal)  # in place of SQLite's own folding
 
     @property
     def queued(self) -> int:
@@ -125,7 +159,12 @@ class Writer:
                     self._closed.set()
                     return
                 self._wake = trio.Event()
-                await self._wake.wait()
+                with trio.move_on_after(self._retry if self.failing else inf) as patience:
+                    await self._wake.wait()
+                if patience.cancelled_caught and self.failure is not None:
+                    self.submit(_Trial())
+                elif patience.cancelled_caught:
+                    await trio.to_thread.run_sync(self._fold)
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
             since = self._waiting_since  # what stays behind is no older, so it may stay as it is
@@ -138,6 +177,8 @@ class Writer:
             if not self.full:
                 self._room.set()
                 self._room = trio.Event()
+            if self._wal_pages >= self._folded_pages or self.folding_failure is not None:
+                await trio.to_thread.run_sync(self._fold)
 
     def _measure(self, writes: int, seconds: float) -> None:
         # Nobody looks at the clock for each write: the oldest of a batch stands for all of it.
@@ -145,6 +186,21 @@ class Writer:
         self.waits.observe(seconds, writes)
         if self._sync_seconds is not None:
             self.commits.observe(self._sync_seconds)
+
+    @property
+    def failing(self) -> bool:
+        """Whether something is wrong with the store."""
+        return self.failure is not None or self.folding_failure is not None
+
+    async def try_again(self) -> None:
+        """See whether the store takes writes; `failure` says it afterwards.
+
+        Raises:
+            ApiError: `unavailable`, while shutting down.
+        """
+        trial = _Trial()
+        self.submit(trial)
+        await trial.ended.wait()
 
     def close(self) -> None:
         """Accept nothing more; `run` returns when the queue is empty."""
@@ -196,6 +252,26 @@ class Writer:
         self.failure = type(error).__name__
         self._rollback()
         return [ApiError(Code.UNAVAILABLE) for _ in batch]
+
+    def _note_wal(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return 0
+
+    def _fold(self) -> None:
+        now = perf_counter()
+        if self.folding_failure is not None and now < self._fold_again:
+            return
+        try:
+            self._database.fold()
+        except STORAGE_FAILURES as error:
+            if self.folding_failure is None:
+                logger.error("the WAL cannot be folded into the database and grows: %s", error)
+            self.folding_failure = type(error).__name__
+            self._fold_again = now + self._retry
+            return
+        if self.folding_failure is not None:
+            logger.warning("the WAL is folded into the database again")
+            self.folding_failure = None
 
     def _rollback(self) -> None:
         try:

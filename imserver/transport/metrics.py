@@ -111,8 +111,8 @@ class _Parts(Collector):
         )
         yield _gauge(
             "imserver_store_failing",
-            "1 while the store refuses writes, else 0.",
-            int(writer.failure is not None),
+            "1 while the store refuses writes or its file cannot be written, else 0.",
+            int(writer.failing),
         )
         yield _histogram("imserver_batch_writes", "Writes in one transaction.", writer.batches)
         yield _histogram(

@@ -21,7 +21,7 @@ from imserver.service.identity import OpenIdentity
 from imserver.service.operations import OPERATIONS
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
-from imserver.store.writer import Writer
+from imserver.store.writer import FOLDED_PAGES, RETRY, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -127,6 +127,8 @@ class Engines:
         outbox_bytes: int = 1 << 20,
         limits: Limits | None = None,
         synchronous: str = "NORMAL",
+        folded_pages: int = FOLDED_PAGES,
+        retry: float = RETRY,
     ) -> None:
         self.now_ms = 1_700_000_000_000
         self.path = ":memory:" if folder is None else str(folder / "0" / "imserver.db")
@@ -136,6 +138,8 @@ class Engines:
         self._batch = batch
         self._capacity = capacity
         self._synchronous = synchronous
+        self._folded_pages = folded_pages
+        self._retry = retry
         self._crashes = 0
         self._open()
 
@@ -151,6 +155,8 @@ class Engines:
             capacity=self._capacity,
             max_batch=self._batch,
             after_batch=self.hub.flush,
+            folded_pages=self._folded_pages,
+            retry=self._retry,
         )
         self.engine = Engine(
             writer=self.writer,

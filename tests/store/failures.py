@@ -38,13 +38,13 @@ def locked_by_another(database: Database) -> Iterator[None]:
 
 
 @contextmanager
-def disk_gone(database: Database) -> Iterator[None]:
+def disk_gone(database: Database, suffixes: tuple[str, ...] = ("", "-wal")) -> Iterator[None]:
     """Every read and write of the files fails, as on a disk that was pulled out."""
     links = {}
     for name in os.listdir("/proc/self/fd"):
         with suppress(FileNotFoundError):  # the listing itself was among them
             links[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-    files = (database.path, f"{database.path}-wal")
+    files = [f"{database.path}{suffix}" for suffix in suffixes]
     gone = [(number, file, os.dup(number)) for number, file in links.items() if file in files]
     assert gone
     for number, file, _ in gone:

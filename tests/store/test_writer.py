@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -58,7 +59,9 @@ class Act:
 class Bench:
     """A writer on a database, whose clock counts its transactions."""
 
-    def __init__(self, database: Database, *, max_batch: int = 1000, capacity: int = 10) -> None:
+    def __init__(
+        self, database: Database, *, max_batch: int = 1000, capacity: int = 10, **options: Any
+    ) -> None:
         self.database = database
         self.finished: list[Act] = []
         self.batches = 0
@@ -69,6 +72,7 @@ class Bench:
             capacity=capacity,
             max_batch=max_batch,
             after_batch=self._count,
+            **options,
         )
 
     def _tick(self) -> int:
@@ -365,6 +369,70 @@ async def test_reads_go_on_while_writes_are_refused(bench: Bench) -> None:
             refused = await bench.do(post("x" * 50_000))
             assert refused.code is Code.UNAVAILABLE
             assert await reader.ask(reading.newest_seq) == 1
+
+
+@pytest.mark.expects_error_log
+@pytest.mark.parametrize(("failure", "name"), FAILURES)
+async def test_a_failing_store_heals_without_anybody_asking_for_anything(
+    failure: Any, name: str, database: Database, nursery: trio.Nursery
+) -> None:
+    bench = Bench(database, retry=0.001)
+    nursery.start_soon(bench.writer.run)
+    with failure(database):
+        assert (await bench.do(post("x" * 50_000))).code is Code.UNAVAILABLE
+        for _ in range(3):
+            await bench.writer.try_again()
+            assert bench.writer.failure == name
+    with trio.fail_after(20):
+        while bench.writer.failing:
+            await trio.lowlevel.checkpoint()
+    assert texts(database) == []
+
+
+# -- folding the WAL into the file ------------------------------------------------------------
+
+
+def pages(database: Database) -> int:
+    """How much of the database is in its file, and not only in the WAL."""
+    return os.stat(database.path).st_size // 4096
+
+
+async def test_the_wal_is_folded_in_when_it_is_long_enough(
+    database: Database, nursery: trio.Nursery
+) -> None:
+    bench = Bench(database, folded_pages=50)
+    nursery.start_soon(bench.writer.run)
+    await bench.do(post())
+    before = pages(database)
+    await bench.do(post("x" * 100_000))
+    await bench.do(post())  # it is done behind the batch, before the next
+    assert pages(database) >= before + 25
+    # What is folded in makes room: the WAL is written from its beginning again.
+    for _ in range(20):
+        await bench.do(post("x" * 100_000))
+    assert database.sizes()["wal"] < 100 * 4096
+
+
+@pytest.mark.expects_error_log
+async def test_a_file_that_cannot_be_written_is_noticed_while_the_wal_can(
+    database: Database, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(database, folded_pages=10, retry=0.001)
+    nursery.start_soon(bench.writer.run)
+    with disk_gone(database, ("",)):
+        for _ in range(3):
+            assert (await bench.do(post("x" * 50_000))).result
+        await bench.writer.try_again()
+        assert bench.writer.failing
+        assert (bench.writer.failure, bench.writer.folding_failure) == (None, "IOError")
+    with trio.fail_after(20):
+        while bench.writer.failing:  # by itself
+            await trio.lowlevel.checkpoint()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the WAL cannot be folded into the database and grows: disk I/O error",
+        "the WAL is folded into the database again",
+    ]
+    assert len(texts(database)) == 3
 
 
 # -- the process dies -------------------------------------------------------------------------
