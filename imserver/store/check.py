@@ -264,6 +264,19 @@ RULES: Final = (
         """,
         "client_msg_id {1!r} of user {0} names message {2}",
     ),
+    Rule(
+        "runs",
+        "what is noted as one sender's in a row is, and is not in notes to oneself",
+        """
+        SELECT r.cid, r.uid, r.from_seq, r.to_seq
+        FROM run r LEFT JOIN conversation c ON c.cid = r.cid
+        WHERE c.cid IS NULL OR c.low_uid = c.high_uid OR r.to_seq < r.from_seq
+           OR EXISTS (SELECT 1 FROM message m
+                      WHERE m.cid = r.cid AND m.seq BETWEEN r.from_seq AND r.to_seq
+                        AND m.sender_uid <> r.uid)
+        """,
+        "conversation {0} has others than user {1} between messages {2} and {3}",
+    ),
     # -- acknowledgements ---------------------------------------------------------------------
     Rule(
         "watermarks",

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Union
 import apsw
 import msgspec
 
-from imserver.store import files, reading, records, schema
+from imserver.store import files, queries, reading, records, schema
 from imserver.store.check import check
 from imserver.store.database import (
     StoreError,
@@ -27,6 +27,7 @@ from imserver.store.database import (
 from imserver.store.lines import FORMAT, End, Header, Record, Target, UnknownUser
 from imserver.store.records import KINDS
 from imserver.store.restore import take_over
+from imserver.store.transaction import LONG_RUN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,9 +186,10 @@ class _Loading:
             if self._number % _LINES == 0:
                 self._db.execute("COMMIT; BEGIN")
                 progress("importing", self._number, 0)
-        self._db.execute("COMMIT")
         if not self._whole:
             raise StoreError(f"{self._name} is not whole: its last line is missing")
+        self._db.execute(queries.NOTE_RUNS, {"least": LONG_RUN})
+        self._db.execute("COMMIT")
         return Moved(self._number, self._counts[records.User], self._counts[records.Message])
 
     def _take(self, line: Line) -> None:

@@ -127,17 +127,21 @@ ADD_CLIENT_MESSAGE: Final = (
     "INSERT INTO client_message (uid, client_msg_id, digest, seq, sent_ms) VALUES (?, ?, ?, ?, ?)"
 )
 
+
 # What a message looks like before a viewer's status is known; see reading.Row.
-_ROW: Final = """
+def _row_of(messages: str) -> str:
+    return f"""
     SELECT m.seq, m.cid, m.sender_uid, s.user_id, c.low_uid, c.high_uid, r.user_id, g.group_id,
            m.type, m.content, m.sent_ms, m.event
-    FROM message m
+    FROM {messages}
     JOIN conversation c ON c.cid = m.cid
     LEFT JOIN user s ON s.uid = m.sender_uid
     LEFT JOIN user r ON r.uid = c.low_uid + c.high_uid - m.sender_uid
     LEFT JOIN "group" g ON g.cid = m.cid
 """
-MESSAGE_BY_SEQ: Final = f"{_ROW} WHERE m.seq = ?"
+
+
+MESSAGE_BY_SEQ: Final = f"{_row_of('message m')} WHERE m.seq = ?"
 
 # What belongs on a page of sync: own messages only where asked for, or in notes to oneself;
 # without a cursor, nothing that was acknowledged out of order.
@@ -146,33 +150,74 @@ _NOT_ACKED: Final = (
     "NOT EXISTS (SELECT 1 FROM selective_ack a"
     " WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq)"
 )
-# One row a membership interval with something wanted beyond the cursor: the first of it.
+
+
+def _first(start: str, wanted: str) -> str:
+    # Where in the conversation of `i` the first that is wanted stands behind `start`. No more
+    # than a stretch is looked at: if none is among so many, the last of them, as a negative.
+    behind = f"n.cid = i.cid AND n.seq > max({start}, i.from_seq - 1)"
+    return f"""ifnull(
+        (SELECT m.seq
+         FROM (SELECT n.seq, n.cid, n.sender_uid FROM message n
+               WHERE {behind} ORDER BY n.seq LIMIT :stretch) m
+         WHERE {wanted} LIMIT 1),
+        -(SELECT n.seq FROM message n WHERE {behind} ORDER BY n.seq LIMIT 1 OFFSET :stretch - 1))"""
+
+
+# One row a membership interval with something beyond the cursor: the first that is wanted.
 HEADS_AFTER: Final = f"""
-    SELECT (SELECT m.seq FROM message m
-            WHERE m.cid = i.cid AND m.seq > max(:after, i.from_seq - 1) AND {_WANTED}
-            ORDER BY m.seq LIMIT 1) AS first,
-           i.cid, i.to_seq
+    SELECT {_first(":after", _WANTED)} AS first, i.cid, i.to_seq
     FROM membership i JOIN conversation c ON c.cid = i.cid
     WHERE i.uid = :uid AND (i.to_seq IS NULL OR i.to_seq > :after)
-      AND first <= ifnull(i.to_seq, first)
+      AND abs(first) <= ifnull(i.to_seq, abs(first))
 """
 # The same, beginning behind what the user has acknowledged without a hole.
 HEADS_UNACKED: Final = f"""
-    SELECT (SELECT m.seq FROM message m
-            WHERE m.cid = i.cid AND m.seq > max(w.delivered_seq, i.from_seq - 1) AND {_WANTED}
-              AND {_NOT_ACKED}
-            ORDER BY m.seq LIMIT 1) AS first,
-           i.cid, i.to_seq
+    SELECT {_first("w.delivered_seq", f"{_WANTED} AND {_NOT_ACKED}")} AS first, i.cid, i.to_seq
     FROM membership i
     JOIN conversation c ON c.cid = i.cid
     JOIN member w ON w.cid = i.cid AND w.uid = i.uid
     WHERE i.uid = :uid AND (i.to_seq IS NULL OR i.to_seq > w.delivered_seq)
-      AND first <= ifnull(i.to_seq, first)
+      AND abs(first) <= ifnull(i.to_seq, abs(first))
 """
-# A piece of one conversation, from a head on.
-_RUN: Final = f"{_ROW} WHERE m.cid = :cid AND m.seq >= :first AND m.seq <= :upto AND {_WANTED}"
-RUN_AFTER: Final = f"{_RUN} ORDER BY m.seq LIMIT :limit"
-RUN_UNACKED: Final = f"{_RUN} AND {_NOT_ACKED} ORDER BY m.seq LIMIT :limit"
+# A piece of one conversation, from a head on: what is wanted of a stretch.
+_STRETCH: Final = """(SELECT n.* FROM message n
+        WHERE n.cid = :cid AND n.seq >= :first AND n.seq <= :upto
+        ORDER BY n.seq LIMIT :stretch) m"""
+_PIECE: Final = f"{_row_of(_STRETCH)} WHERE {_WANTED}"
+PIECE_AFTER: Final = f"{_PIECE} LIMIT :limit"
+PIECE_UNACKED: Final = f"{_PIECE} AND {_NOT_ACKED} LIMIT :limit"
+# Where a stretch ends, if the conversation goes on so far.
+STRETCH_END: Final = """
+    SELECT n.seq FROM message n
+    WHERE n.cid = :cid AND n.seq >= :first AND n.seq <= :upto
+    ORDER BY n.seq LIMIT 1 OFFSET :stretch - 1
+"""
+# How far nobody but a user wrote, from one of their messages on.
+RUN_END: Final = """
+    SELECT to_seq FROM run WHERE cid = ? AND uid = ? AND from_seq <= ?
+    ORDER BY from_seq DESC LIMIT 1
+"""
+NOTE_RUN: Final = """
+    INSERT INTO run (cid, uid, from_seq, to_seq)
+    SELECT cid, ?2, ?3, ?4 FROM conversation
+    WHERE cid = ?1 AND (low_uid IS NULL OR low_uid < high_uid)
+    ON CONFLICT (cid, uid, from_seq) DO UPDATE SET to_seq = excluded.to_seq
+"""
+# All of them afresh, for messages that were not appended one by one: those of a run are as far
+# from each other in the conversation as among their sender's.
+NOTE_RUNS: Final = """
+    INSERT INTO run (cid, uid, from_seq, to_seq)
+    SELECT n.cid, n.sender_uid, min(n.seq), max(n.seq)
+    FROM (SELECT seq, cid, sender_uid,
+                 row_number() OVER (PARTITION BY cid ORDER BY seq)
+                 - row_number() OVER (PARTITION BY cid, sender_uid ORDER BY seq) AS ahead
+          FROM message) n
+    JOIN conversation c ON c.cid = n.cid
+    WHERE c.low_uid IS NULL OR c.low_uid < c.high_uid
+    GROUP BY n.cid, n.sender_uid, n.ahead
+    HAVING count(*) >= :least
+"""
 
 # -- acknowledgements -------------------------------------------------------------------------
 
@@ -199,19 +244,17 @@ FOLD_SELECTIVE: Final = """
       AND (seq <= min(?3, ?4) OR (seq <= ?3 AND level = 1))
 """
 # The first message beyond a watermark that is the member's to acknowledge and is not yet.
-FIRST_HOLE: Final = """
-    SELECT min(m.seq) FROM (
-        SELECT (SELECT m.seq FROM message m
-                WHERE m.cid = i.cid AND m.seq > max(:after, i.from_seq - 1)
-                  AND m.seq <= ifnull(i.to_seq, m.seq)
-                  AND (m.sender_uid <> :uid OR :self)
-                  AND NOT EXISTS (SELECT 1 FROM selective_ack a
-                                  WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq
-                                    AND a.level >= :level)
-                ORDER BY m.seq LIMIT 1) AS seq
-        FROM membership i
-        WHERE i.uid = :uid AND i.cid = :cid AND (i.to_seq IS NULL OR i.to_seq > :after)
-    ) m
+_HOLE: Final = """
+    (m.sender_uid <> :uid OR :self)
+    AND NOT EXISTS (SELECT 1 FROM selective_ack a
+                    WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq AND a.level >= :level)
+"""
+FIRST_HOLE: Final = f"""
+    SELECT {_first(":after", _HOLE)} AS first
+    FROM membership i
+    WHERE i.uid = :uid AND i.cid = :cid AND (i.to_seq IS NULL OR i.to_seq > :after)
+      AND abs(first) <= ifnull(i.to_seq, abs(first))
+    ORDER BY i.from_seq LIMIT 1
 """
 # A cumulative ack tells each sender of their own highest message that it newly covers.
 NEWLY_COVERED: Final = """

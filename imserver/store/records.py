@@ -20,6 +20,9 @@ LEFT_OUT: Final = {
     "conversation.high_uid": "the higher of them",
     "member.active": "whether the last of the intervals has an end",
     "member.joined_seq": "where the last of the intervals begins",
+    **dict.fromkeys(
+        ("run.cid", "run.uid", "run.from_seq", "run.to_seq"), "what the messages say themselves"
+    ),
     **TOKENS_LEFT_OUT,
 }
 

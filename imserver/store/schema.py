@@ -17,6 +17,7 @@ Laws of the data:
 - What a member has is their row in `member`: all up to `delivered_seq` / `read_seq`, plus the
   rows of `selective_ack` beyond. A selective row at or below both watermarks does not exist.
 - `client_message` outlives the message that it names.
+- Between the ends of a `run` its conversation has no message of anybody else.
 - A password and a token are there as hashes only. What no longer lets anybody in is deleted:
   a revoked token at once, an expired one soon.
 - `audit` is only ever added to; triggers see to it.
@@ -174,6 +175,17 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN
         SELECT RAISE(ABORT, 'the audit log is only ever added to');
     END;
+    """,
+    """
+    -- Many messages of one sender with nobody else's of the conversation between them: who wants
+    -- the others' steps over them at once. Not all are noted, and none in notes to oneself.
+    CREATE TABLE run (
+        cid INTEGER NOT NULL REFERENCES conversation,
+        uid INTEGER NOT NULL,
+        from_seq INTEGER NOT NULL,
+        to_seq INTEGER NOT NULL,        -- both ends included
+        PRIMARY KEY (cid, uid, from_seq)
+    ) STRICT, WITHOUT ROWID;
     """,
 )
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MOST_REMEMBERED: Final = 200_000  # users, pairs or memberships; beyond, a cache starts afresh
 
 _TRY_OUT_BYTES: Final = 64 * 1024  # as long as the longest message
+LONG_RUN: Final = 64  # messages of one sender in a row, before it is noted and between notes
 _TYPE_NUMBER: Final = {name: number for number, name in enumerate(MESSAGE_TYPES)}
 
 
@@ -65,6 +66,8 @@ class Transaction:
         self._directs: dict[tuple[int, int], int] = {}
         self._rosters: dict[str, Roster] = {}
         self._remembered_members = 0
+        # By conversation: who wrote last, from which place on, and how many in a row.
+        self._runs: dict[int, list[int]] = {}
         self._next_seq = 0  # the place that the next message will take; 0: the database knows
         self.now_ms = 0
         self._added = [0] * len(MESSAGE_TYPES)  # messages of each type in this transaction
@@ -104,6 +107,7 @@ class Transaction:
         self._directs.clear()
         self._rosters.clear()
         self._remembered_members = 0
+        self._runs.clear()
         self._next_seq = 0
         self._unwritten.clear()
         self._added = [0] * len(MESSAGE_TYPES)
@@ -277,6 +281,17 @@ class Transaction:
         )
         self._next_seq = seq + 1
         self._added[number] += 1
+        run = self._runs.get(cid)
+        if run is None:
+            if len(self._runs) >= _MOST_REMEMBERED:
+                self._runs.clear()
+            self._runs[cid] = [sender_uid, seq, 1]
+        elif run[0] != sender_uid:
+            run[0], run[1], run[2] = sender_uid, seq, 1
+        else:
+            run[2] += 1
+            if not run[2] % LONG_RUN:
+                self.db.execute(queries.NOTE_RUN, (cid, sender_uid, run[1], seq))
         return seq
 
     def _write_messages(self) -> None:
@@ -321,7 +336,7 @@ class Transaction:
             if step > level or seq <= mark:
                 moved.append(mark)
                 continue
-            hole = self._first_hole(cid, uid, mark, step, to_self)
+            hole = reading.first_hole(self.db, cid, uid, mark, step, to_self=to_self)
             if hole is not None and hole < seq:
                 moved.append(mark)
             else:
@@ -374,16 +389,9 @@ class Transaction:
         level = Level.DELIVERED if seq <= marks.delivered else Level.SENT
         return level if noted is None else max(level, Level(noted[0]))
 
-    def _first_hole(
-        self, cid: int, uid: int, after: int, level: Level, to_self: bool
-    ) -> int | None:
-        args = {"cid": cid, "uid": uid, "after": after, "level": int(level), "self": to_self}
-        row = self.db.execute(queries.FIRST_HOLE, args).fetchone()
-        return None if row is None else row[0]
-
     def _fold(self, cid: int, uid: int, seq: int, level: Level, to_self: bool) -> int:
         """Where a watermark that reaches `seq` comes to, over what was noted beyond it."""
-        hole = self._first_hole(cid, uid, seq, level, to_self)
+        hole = reading.first_hole(self.db, cid, uid, seq, level, to_self=to_self)
         row = reading.one(self.db, queries.LAST_SELECTIVE_BELOW, cid, uid, int(level), hole)
         return max(seq, row[0] or 0)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import apsw
 
 from imserver.service.engine import Command, Outcome
-from imserver.store import accounts
+from imserver.store import accounts, transaction
 from imserver.store.audit import Author
 from tests.service.engines import Caller, Engines
 
@@ -36,7 +37,8 @@ def lived_in(folder: Path) -> Iterator[Engines]:
     """An engine on a file in a folder, in which life has happened."""
     engines = Engines(folder)
     try:
-        engines.run(_live, engines)
+        with patch.object(transaction, "LONG_RUN", 2):  # else nobody here would talk that long
+            engines.run(_live, engines)
         yield engines
     finally:
         engines.stop()

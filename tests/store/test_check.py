@@ -41,6 +41,12 @@ BREAKAGES = [
     ("accounts", "UPDATE account SET password = 'secret' WHERE uid = 1"),
     ("accounts", "UPDATE account SET disabled = 2 WHERE uid = 1"),
     ("accounts", "UPDATE account SET administrator = -1 WHERE uid = 1"),
+    ("runs", "UPDATE run SET to_seq = from_seq - 1"),
+    ("runs", "UPDATE run SET to_seq = to_seq + 1"),
+    (
+        "runs",
+        "INSERT INTO run VALUES ((SELECT cid FROM conversation WHERE low_uid = high_uid), 3, 9, 9)",
+    ),
     ("tokens", "UPDATE token SET digest = CAST('imt_secret' AS BLOB) WHERE token_id = 'token_2'"),
     ("tokens", "UPDATE account SET disabled = 1 WHERE uid = 1"),
     ("tokens", "DELETE FROM account WHERE uid = 1"),

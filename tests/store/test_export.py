@@ -69,6 +69,7 @@ def test_what_is_imported_is_what_was_exported(path: Path, tmp_path: Path, name:
     change(path, f"INSERT INTO meta VALUES ('lost_after:{0:020d}', 7), ('seq_floor', 9)")
     change(path, "DELETE FROM message WHERE seq < 10")
     change(path, "DELETE FROM token")
+    change(path, "DELETE FROM run")  # none of them is a long one
     out = tmp_path / name
     result = run("export", "--data", path.parent, out)
     assert result.exit_code == 0, result.stderr
@@ -301,6 +302,7 @@ def test_an_import_needs_a_database_with_nothing_in_it(path: Path, tmp_path: Pat
     result = imported(new.parent, lines)
     assert result.exit_code == 0, result.stderr
     change(path, "DELETE FROM token")
+    change(path, "DELETE FROM run")
     assert life.dump(new) == life.dump(path)
     result = imported(new.parent, lines)
     assert result.exit_code == 1
@@ -335,3 +337,17 @@ async def test_an_imported_database_is_served(path: Path, tmp_path: Path) -> Non
         assert (await alice.post("/api/v1/messages", body))["message_id"] == "msg_1"
         sent = await alice.post("/api/v1/messages", {"receiver_id": "bob", "content": "next"})
         assert sent["message_id"] == f"msg_{newest + 1}"
+
+
+def test_an_import_notes_long_runs_afresh(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = exported(path)
+    monkeypatch.setattr("imserver.store.export.LONG_RUN", 6)
+    assert imported(tmp_path / "new", lines).exit_code == 0
+    db = apsw.Connection(str(tmp_path / "new" / "imserver.db"))
+    runs = db.execute(
+        "SELECT u.user_id, r.from_seq, r.to_seq FROM run r JOIN user u ON u.uid = r.uid"
+    ).fetchall()
+    db.close()
+    assert runs == [("alice", 1, 6)]

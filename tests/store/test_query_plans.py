@@ -85,8 +85,10 @@ def test_there_are_statements() -> None:
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_statement_searches_by_key(name: str, db: apsw.Connection) -> None:
-    for step in _plan(db, STATEMENTS[name]):
-        if (name, step) in EXCUSED:
+    plan = _plan(db, STATEMENTS[name])
+    stretches = {"CO-ROUTINE m", "SCAN m"} if "CO-ROUTINE m" in plan else set()
+    for step in plan:
+        if (name, step) in EXCUSED or step in stretches:
             continue
         assert _GOOD.match(step) or _SMALL.match(step) or _NO_TABLE.match(step), step
 
@@ -98,9 +100,10 @@ def test_every_excuse_is_needed(db: apsw.Connection) -> None:
 
 def test_a_page_is_read_by_conversation_and_place(db: apsw.Connection) -> None:
     """Not by place alone: that would read everybody's messages; nor by conversation alone."""
-    for name in ("HEADS_AFTER", "HEADS_UNACKED", "RUN_AFTER", "RUN_UNACKED", "FIRST_HOLE",
+    for name in ("HEADS_AFTER", "HEADS_UNACKED", "PIECE_AFTER", "PIECE_UNACKED", "FIRST_HOLE",
                  "NEWLY_COVERED"):  # fmt: skip
-        of_messages = [step for step in _plan(db, STATEMENTS[name]) if step.startswith("SEARCH m ")]
+        plan = _plan(db, STATEMENTS[name])
+        of_messages = [step for step in plan if step.startswith(("SEARCH m ", "SEARCH n "))]
         assert of_messages
         for step in of_messages:
             assert "message_by_conversation (cid=? AND rowid>?" in step

@@ -1,0 +1,21 @@
+"""A few messages are many here: what is done for long runs happens in short lives too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imserver.store import reading, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_runs_are_long() -> Iterator[None]:
+    """Runs are noted from two messages on, and stretches are three messages long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transaction, "LONG_RUN", 2)
+        patch.setattr(reading, "STRETCH", 3)
+        yield
