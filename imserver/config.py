@@ -17,18 +17,33 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-_LISTS = (("origins",), ("proxies",))  # in a variable, with commas between
 ENVIRONMENT_PREFIX = "IMSERVER_"
 DEFAULT_FILE = "config.toml"
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 30)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Name = Annotated[str, Meta(min_length=1)]
 PerSecond = Annotated[float, Meta(ge=0.001, le=1_000_000)]
 
 
 class ConfigError(Exception):
     """A setting that cannot be used; the text is one sentence that names its key."""
+
+
+class Auth(Struct, frozen=True, forbid_unknown_fields=True):
+    """[auth]: who callers are"""
+
+    mode: Literal["open", "jwt", "proxy"] = "open"
+    administrators: tuple[Name, ...] = ()
+    algorithms: tuple[Literal["HS256", "RS256", "ES256", "EdDSA"], ...] = ()
+    key_file: str = ""
+    jwks_file: str = ""
+    issuer: str = ""
+    audience: str = ""
+    user_claim: Name = "sub"
+    leeway: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    user_header: Name = "X-User-ID"
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,6 +133,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     allow_open_network: bool = False
     origins: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     proxies: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    auth: Auth = Auth()
     log: Log = Log()
     metrics: Metrics = Metrics()
     store: Store = Store()
@@ -128,9 +144,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def limits_admission(self) -> bool:
-        """Whether users and addresses are held to rates: by itself, everywhere but on loopback."""
-        mode = self.admission.mode
-        return mode == "on" or (mode == "auto" and not is_loopback(self.host))
+        """Whether users and addresses are held to rates.
+
+        By itself, everywhere but where the server is open and on loopback only.
+        """
+        by_itself = self.auth.mode != "open" or not is_loopback(self.host)
+        return self.admission.mode == "on" or (self.admission.mode == "auto" and by_itself)
 
     @property
     def database_path(self) -> str:
@@ -159,7 +178,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             msgspec.convert(msgspec.to_builtins(self), Config)
         except msgspec.ValidationError as error:
             raise ConfigError(_sentence(error)) from None
-        if not self.allow_open_network and not is_loopback(self.host):
+        if self.auth.mode == "open" and not (self.allow_open_network or is_loopback(self.host)):
             raise ConfigError(
                 f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
                 "may be anyone: set allow_open_network = true if that is what you want"
@@ -168,6 +187,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ConfigError('socket_mode must be octal, such as "0660"')
         for proxy in self.proxies:
             _check_proxy(proxy)
+        self._check_auth()
         if self.timeouts.silence <= self.timeouts.ping:
             raise ConfigError("timeouts.silence must be longer than timeouts.ping")
         if self.limits.content_bytes > self.limits.frame_bytes:
@@ -176,6 +196,28 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ConfigError("backup.every must be 0 (off) or at least 1 second")
         if self.backup.every and self.database == ":memory:":
             raise ConfigError("backup.every must be 0 (off) for a database in memory")
+
+    def _check_auth(self) -> None:
+        auth = self.auth
+        if not re.fullmatch(r"[A-Za-z0-9-]+", auth.user_header):
+            raise ConfigError("auth.user_header: a header's name has letters, digits and hyphens")
+        if auth.mode == "proxy" and not self.proxies:
+            raise ConfigError(
+                'proxies is empty: auth.mode = "proxy" believes the proxies that it lists, and '
+                "nobody else"
+            )
+        if auth.mode != "jwt":
+            return
+        if not auth.algorithms:
+            raise ConfigError('auth.algorithms is empty: auth.mode = "jwt" needs to know them')
+        if bool(auth.key_file) is bool(auth.jwks_file):
+            raise ConfigError(
+                'auth.mode = "jwt" needs one of auth.key_file and auth.jwks_file'
+            )
+        if auth.key_file and len(auth.algorithms) > 1:
+            raise ConfigError(
+                "auth.algorithms must be the one that the key in auth.key_file is for"
+            )
 
 
 def _check_proxy(proxy: str) -> None:
@@ -215,7 +257,7 @@ def load_config(
     """
     settings = _read_file(file)
     for key, text in _from_environment(os.environ if environment is None else environment):
-        _put(settings, key, text.split(",") if key in _LISTS else text)
+        _put(settings, key, text.split(",") if _is_list(key) else text)
     for name, value in (flags or {}).items():
         if value is not None:
             _put(settings, tuple(name.split(".")), value)
@@ -253,6 +295,13 @@ def settings() -> list[tuple[str, ...]]:
         else:
             keys.append((field.name,))
     return keys
+
+
+def _is_list(key: tuple[str, ...]) -> bool:
+    default: Any = Config()
+    for name in key:
+        default = getattr(default, name)
+    return isinstance(default, tuple)
 
 
 def environment_name(key: tuple[str, ...]) -> str:

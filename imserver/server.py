@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from imserver.config import Config, is_loopback
+from imserver.config import Auth, Config, ConfigError, is_loopback
 from imserver.domain.errors import CloseCode
 from imserver.live.hub import Hub
 from imserver.live.rates import Rate
 from imserver.live.sweeper import Sweeper
 from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
-from imserver.service.identity import OpenIdentity
+from imserver.service.identity import Identity, OpenIdentity, ProxyIdentity
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.rotation import Rotation
@@ -92,6 +92,7 @@ async def open_server(
     """
     config = Config() if config is None else config
     config.check()
+    identity = _identity(config.auth, clock)
     with ExitStack() as files:
         listeners = listen_tcp(config.host, config.port)
         for listener in listeners:
@@ -120,7 +121,7 @@ async def open_server(
                 page_bytes=config.limits.page_bytes,
                 group_members=config.limits.group_members,
             ),
-            identity=OpenIdentity(),
+            identity=identity,
             admission=_admission(config) if config.limits_admission else None,
         )
         origins = Origins(config.origins, loopback=is_loopback(config.host))
@@ -146,6 +147,7 @@ async def open_server(
                 async with trio.open_nursery() as background:
                     sweeper = Sweeper(
                         hub,
+                        clock,
                         login_timeout=config.timeouts.login,
                         ping_after=config.timeouts.ping,
                         drop_after=config.timeouts.silence,
@@ -218,6 +220,35 @@ def _edge(
         gate=gate,
         refusals=engine.refusals,
     )
+
+
+def _identity(auth: Auth, clock: Callable[[], int]) -> Identity:
+    match auth.mode:
+        case "open":
+            return OpenIdentity()
+        case "proxy":
+            return ProxyIdentity(auth.user_header, auth.administrators)
+        case "jwt":
+            # Here, so that a server that checks no signatures starts without them.
+            from imserver.service.jwt_identity import JwtIdentity
+            from imserver.service.jwt_keys import Keys, KeysError
+
+            key_set = bool(auth.jwks_file)
+            path = Path(auth.jwks_file or auth.key_file)
+            try:
+                keys = Keys(path, auth.algorithms, key_set=key_set)
+            except KeysError as error:
+                name = "jwks_file" if key_set else "key_file"
+                raise ConfigError(f"auth.{name}: {path}: {error}") from None
+            return JwtIdentity(
+                keys,
+                clock,
+                issuer=auth.issuer,
+                audience=auth.audience,
+                user_claim=auth.user_claim,
+                leeway=auth.leeway,
+                administrators=auth.administrators,
+            )
 
 
 def _admission(config: Config) -> Admission:

@@ -125,6 +125,7 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 1011
     LOGIN_TIMEOUT = 4001  # no login in time
     HEARTBEAT_TIMEOUT = 4002  # nothing heard for too long
+    SIGNED_OUT = 4003  # what the login rested on has expired or was revoked: log in anew
     TOO_SLOW = 4008  # the outbox overflowed: reconnect and sync
     RATE_LIMITED = 4029  # answers with `rate_limited` were ignored
 
@@ -139,6 +140,7 @@ CLOSE_REASONS: dict[CloseCode, str] = {
     CloseCode.INTERNAL_ERROR: "internal error",
     CloseCode.LOGIN_TIMEOUT: "no login in time",
     CloseCode.HEARTBEAT_TIMEOUT: "no sign of life",
+    CloseCode.SIGNED_OUT: "signed out: token expired or revoked",
     CloseCode.TOO_SLOW: "too slow, reconnect and sync",
     CloseCode.RATE_LIMITED: "too many requests",
 }

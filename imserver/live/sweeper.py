@@ -9,6 +9,8 @@ import trio
 from imserver.domain.errors import CloseCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imserver.live.hub import Hub, Session
 
 # Seconds. Times are noted on a clock that is up to one period behind, so deadlines are given that
@@ -18,20 +20,29 @@ _SLICE: Final = 500  # sessions looked at before others get their turn
 
 
 class Sweeper:
-    """Closes sessions that do not log in or are not heard of, and pings silent ones."""
+    """Closes sessions that do not log in, are not heard of or have expired; pings silent ones."""
 
     def __init__(
-        self, hub: Hub, *, login_timeout: float, ping_after: float, drop_after: float
+        self,
+        hub: Hub,
+        clock: Callable[[], int],
+        *,
+        login_timeout: float,
+        ping_after: float,
+        drop_after: float,
     ) -> None:
         self._hub = hub
+        self._clock = clock  # milliseconds since the epoch, by which grants expire
         self._login_timeout = login_timeout + _PERIOD
         self._ping_after = ping_after
         self._drop_after = drop_after + _PERIOD
+        self._now_ms = 0
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
             self._hub.tick = trio.current_time()
+            self._now_ms = self._clock()
             for count, session in enumerate(self._hub.sessions(), 1):
                 self._look_at(session, self._hub.tick)
                 if count % _SLICE == 0:
@@ -43,6 +54,10 @@ class Sweeper:
             return
         if session.user_id is None and now - session.opened > self._login_timeout:
             session.outbox.finish(CloseCode.LOGIN_TIMEOUT)
+            return
+        grant = session.grant
+        if grant is not None and grant.expires is not None and grant.expires <= self._now_ms:
+            session.outbox.finish(CloseCode.SIGNED_OUT)
             return
         silence = now - session.heard
         if silence > self._drop_after:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.model import Grant, check_user_id
+from imserver.domain.model import Grant, Peer, check_user_id
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from imserver.domain.frames import Login
     from imserver.live.hub import Session
 
 USER_HEADER: Final = "X-User-ID"
+AUTHORIZATION: Final = "Authorization"
 
 Head = Callable[[str], Sequence[bytes]]
 """A request's head: every value of the header of a name, in whatever case, as it came."""
@@ -31,22 +35,26 @@ class Identity(ABC):
     """Finds out who calls. Raises `ApiError` where nobody is found, and says why."""
 
     mode: ClassVar[str]
-    scheme: ClassVar[dict[str, Any]]  # how REST calls say who calls, for OpenAPI
     challenge: ClassVar[str | None] = None  # `WWW-Authenticate` of a 401
 
+    @property
     @abstractmethod
-    def of_request(self, head: Head) -> Grant | LookUp:
+    def scheme(self) -> dict[str, str]:
+        """How REST calls say who calls: a security scheme of OpenAPI."""
+
+    @abstractmethod
+    def of_request(self, peer: Peer, head: Head) -> Grant | LookUp:
         """Who a REST call is from.
 
         Raises:
             ApiError: `unauthorized`, `forbidden` or `invalid_request`.
         """
 
-    def of_handshake(self, head: Head) -> str:
+    def of_handshake(self, peer: Peer, head: Head) -> str:
         """Whom a WebSocket's handshake names, as far as that counts; its session keeps it.
 
         Raises:
-            ApiError: `unauthorized` or `invalid_request`: no session begins.
+            ApiError: `unauthorized`, `forbidden` or `invalid_request`: no session begins.
         """
         return ""
 
@@ -64,17 +72,23 @@ class Identity(ABC):
         Raises:
             ApiError: `forbidden` where that is somebody else.
         """
-        if user_id and user_id != grant.user_id:
-            raise ApiError(Code.FORBIDDEN, "user_id is not who this connection is")
+        _hold(grant, {"user_id": user_id})
+
+    def reload(self) -> None:  # noqa: B027 - most modes have no files
+        """Read again what was read from files; where that fails, what was read before stays."""
 
 
 class OpenIdentity(Identity):
     """Callers are whoever they say they are, as the API document has it."""
 
     mode = "open"
-    scheme: ClassVar[dict[str, Any]] = {"type": "apiKey", "in": "header", "name": USER_HEADER}
 
-    def of_request(self, head: Head) -> Grant:
+    @property
+    def scheme(self) -> dict[str, str]:
+        """See `Identity`."""
+        return {"type": "apiKey", "in": "header", "name": USER_HEADER}
+
+    def of_request(self, peer: Peer, head: Head) -> Grant:
         """See `Identity`: `unauthorized` without the header, `invalid_request` for a bad one."""
         user_id = the_one(head, USER_HEADER)
         if not user_id:
@@ -89,6 +103,114 @@ class OpenIdentity(Identity):
 
     def check_claim(self, grant: Grant, user_id: str | None) -> None:
         """Nothing: the document's clients may say there what they like."""
+
+
+class ProxyIdentity(Identity):
+    """Callers are whom a listed reverse proxy names, in a header that nobody else may set."""
+
+    mode = "proxy"
+
+    def __init__(self, user_header: str, administrators: Collection[str] = ()) -> None:
+        self._user_header = user_header
+        self._administrators = frozenset(administrators)
+
+    @property
+    def scheme(self) -> dict[str, str]:
+        """See `Identity`."""
+        return {"type": "apiKey", "in": "header", "name": self._user_header}
+
+    def of_request(self, peer: Peer, head: Head) -> Grant:
+        """See `Identity`."""
+        user_id = self.of_handshake(peer, head)
+        return Grant(user_id, user_id in self._administrators)
+
+    def of_handshake(self, peer: Peer, head: Head) -> str:
+        """See `Identity`: no session begins for nobody."""
+        if not peer.proxied:
+            raise ApiError(Code.UNAUTHORIZED, "This server is reached by its reverse proxy alone")
+        name = self._user_header
+        given = head(name)
+        if len(given) > 1 or any(b"," in value for value in given):
+            # Two by RFC 9110 section 5.3: one of them may be the client's.
+            raise ApiError(Code.INVALID_REQUEST, f"{name} is given twice")
+        user_id = the_one(head, name)
+        if not user_id:
+            raise ApiError(Code.UNAUTHORIZED, f"{name} is required")
+        _hold(Grant(check_user_id(user_id, name)), _claimed(head))
+        return user_id
+
+    def of_login(self, session: Session, request: Login) -> Grant:
+        """See `Identity`: the handshake has said it already."""
+        grant = Grant(session.claim, session.claim in self._administrators)
+        return _hold(grant, {"user_id": request.user_id})
+
+
+class BearerIdentity(Identity):
+    """Callers are whose token they show: as a bearer over REST (RFC 6750), in `login` else."""
+
+    challenge = "Bearer"
+
+    @property
+    def scheme(self) -> dict[str, str]:
+        """See `Identity`."""
+        return {"type": "http", "scheme": "bearer"}
+
+    @abstractmethod
+    def of_token(self, token: str) -> Grant | LookUp:
+        """Whose token it is; it is not empty, and may be anything.
+
+        Raises:
+            ApiError: `unauthorized`, or `forbidden` where it names the server itself.
+        """
+
+    def of_request(self, peer: Peer, head: Head) -> Grant | LookUp:
+        """See `Identity`: the token is that of `Authorization: Bearer`."""
+        given = head(AUTHORIZATION)
+        if len(given) > 1:
+            raise ApiError(Code.INVALID_REQUEST, f"{AUTHORIZATION} is given twice")
+        scheme, _, token = given[0].partition(b" ") if given else (b"", b"", b"")
+        if scheme.lower() != b"bearer" or not (token := token.strip()):
+            raise ApiError(Code.UNAUTHORIZED, f"A token is required, as {AUTHORIZATION}: Bearer")
+        return held_to(self.of_token(token.decode("latin-1")), _claimed(head))
+
+    def of_handshake(self, peer: Peer, head: Head) -> str:
+        """See `Identity`: whom the client's header names; its login has to agree."""
+        return the_one(head, USER_HEADER)
+
+    def of_login(self, session: Session, request: Login) -> Grant | LookUp:
+        """See `Identity`: the token is that of the frame."""
+        if not request.token:
+            raise ApiError(Code.UNAUTHORIZED, "A token is required")
+        claims = {"user_id": request.user_id, USER_HEADER: session.claim}
+        return held_to(self.of_token(request.token), claims)
+
+
+def _claimed(head: Head) -> dict[str, str]:
+    """What a client calls itself in the document's header; two things are what nobody is."""
+    given = {value.decode("utf-8", "replace") for value in head(USER_HEADER)} - {""}
+    return {USER_HEADER: ", ".join(given)}
+
+
+def _hold(grant: Grant, claims: Mapping[str, str | None]) -> Grant:
+    for name, claim in claims.items():
+        if claim and claim != grant.user_id:
+            raise ApiError(Code.FORBIDDEN, f"{name} is not who the caller is")
+    return grant
+
+
+def held_to(grant: Grant | LookUp, claims: Mapping[str, str | None]) -> Grant | LookUp:
+    """Hold a caller to what they call themselves elsewhere, by where; "" and None are no claims.
+
+    Raises:
+        ApiError: `forbidden` where that is somebody else; at once, or when it is looked up.
+    """
+    if isinstance(grant, Grant):
+        return _hold(grant, claims)
+    return partial(_hold_when_known, grant, claims)
+
+
+async def _hold_when_known(look_up: LookUp, claims: Mapping[str, str | None]) -> Grant:
+    return _hold(await look_up(), claims)
 
 
 def the_one(head: Head, name: str) -> str:

@@ -15,7 +15,7 @@ from imserver.service.operations import COMMON_ERRORS, OPERATIONS
 _REF: Final = "#/components/schemas/{name}"
 
 
-def describe(version: str, user_scheme: dict[str, Any]) -> dict[str, Any]:
+def describe(version: str, user_scheme: dict[str, str]) -> dict[str, Any]:
     """The whole document, as plain data; `user_scheme` is how calls say who calls."""
     offered = [operation for operation in OPERATIONS if operation.rest is not None]
     types = [operation.request for operation in offered] + [

@@ -166,7 +166,7 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
             ):
                 caller = Caller("", peer=peer)
             else:
-                grant = engine.identity.of_request(partial(_given, headers))
+                grant = engine.identity.of_request(peer, partial(_given, headers))
                 if not isinstance(grant, Grant):
                     grant = await grant()
                 caller = Caller(grant.user_id, None, grant, peer)

@@ -183,7 +183,7 @@ class WebSocketLane:
             await self._refuse(sock, 403, ApiError(Code.FORBIDDEN, "This origin may not connect"))
             return None
         try:
-            claim = self._engine.identity.of_handshake(partial(_given, request.headers))
+            claim = self._engine.identity.of_handshake(peer, partial(_given, request.headers))
         except ApiError as error:
             await self._refuse(sock, error.status, error)
             return None

@@ -116,8 +116,16 @@ def another(key: tuple[str, ...]) -> Any:
             return value + "2"
         case () if key == ("proxies",):
             return ("10.0.0.0/8", "unix")
+        case () if key == ("auth", "algorithms"):
+            return ("RS256", "EdDSA")
         case ():
             return ("https://one.example", "https://two.example")
+
+
+# What has to be said besides.
+ALONG: dict[tuple[str, ...], dict[str, Any]] = {
+    ("auth", "mode"): {"auth.algorithms": ("RS256",), "auth.key_file": "key.pem"},
+}
 
 
 @pytest.mark.parametrize("key", settings(), ids=".".join)
@@ -130,8 +138,11 @@ def test_every_setting_has_a_variable_and_a_flag(key: tuple[str, ...]) -> None:
             text = ",".join(wanted)
         case _:
             text = str(wanted)
-    assert at(load_config(environment={environment_name(key): text}), key) == wanted
-    assert at(load_config(environment={}, flags={".".join(key): wanted}), key) == wanted
+    along = ALONG.get(key, {})
+    named = {environment_name(key): text}
+    assert at(load_config(environment=named, flags=along), key) == wanted
+    flags = along | {".".join(key): wanted}
+    assert at(load_config(environment={}, flags=flags), key) == wanted
 
 
 def test_the_names_of_variables_are_those_that_are_documented() -> None:
@@ -194,6 +205,27 @@ FILES = [
     ("log = 'info'", "log"),
     ("[log]\nlevel = 'loud'", "log.level"),
     ("[log]\nformat = 'xml'", "log.format"),
+    ("[auth]\nmode = 'basic'", "auth.mode"),
+    ("[auth]\nmode = 'jwt'\nkey_file = 'key.pem'", "auth.algorithms"),
+    ("[auth]\nmode = 'jwt'\nalgorithms = ['RS256']", "auth.key_file"),
+    (
+        "[auth]\nmode = 'jwt'\nalgorithms = ['RS256']\nkey_file = 'a'\njwks_file = 'b'",
+        "auth.jwks_file",
+    ),
+    (
+        "[auth]\nmode = 'jwt'\nalgorithms = ['RS256', 'ES256']\nkey_file = 'key.pem'",
+        "auth.algorithms",
+    ),
+    ("[auth]\nalgorithms = ['none']", "auth.algorithms[0]"),
+    ("[auth]\nalgorithms = ['HS512']", "auth.algorithms[0]"),
+    ("[auth]\nalgorithms = 'RS256'", "auth.algorithms"),
+    ("[auth]\nadministrators = ['']", "auth.administrators[0]"),
+    ("[auth]\nuser_claim = ''", "auth.user_claim"),
+    ("[auth]\nleeway = -1", "auth.leeway"),
+    ("[auth]\nleeway = 3601", "auth.leeway"),
+    ("[auth]\nuser_header = 'X User'", "auth.user_header"),
+    ("[auth]\nuser_header = 'X_User'", "auth.user_header"),
+    ("[auth]\nmode = 'proxy'", "proxies"),
     ("[store]\nsynchronous = 'OFF'", "store.synchronous"),
     ("[store]\nreaders = 0", "store.readers"),
     ("[store]\nreaders = 65", "store.readers"),

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 LATE = 2.1  # seconds by which a deadline may be noticed late
+EPOCH_MS = 1_700_000_000_000  # when trio's clock is 0
+
+
+def wall() -> int:
+    """Milliseconds since the epoch."""
+    return EPOCH_MS + round(trio.current_time() * 1000)
 
 
 @asynccontextmanager
 async def swept_hub() -> AsyncIterator[Hub]:
     """A hub under a sweeper with the documented deadlines."""
     hub = Hub(lambda payload: payload, outbox_bytes=1000)
-    sweeper = Sweeper(hub, login_timeout=10, ping_after=30, drop_after=90)
+    sweeper = Sweeper(hub, wall, login_timeout=10, ping_after=30, drop_after=90)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sweeper.run)
         await trio.sleep(0.5)
@@ -52,7 +58,7 @@ async def test_no_login_is_cut_short_by_the_sweepers_coarse_clock(
     autojump_clock: MockClock,
 ) -> None:
     hub = Hub(lambda payload: payload, outbox_bytes=1000)
-    sweeper = Sweeper(hub, login_timeout=1.5, ping_after=30, drop_after=90)
+    sweeper = Sweeper(hub, wall, login_timeout=1.5, ping_after=30, drop_after=90)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sweeper.run)
         await trio.sleep(0.9)  # since the clock was looked at
@@ -108,6 +114,25 @@ async def test_an_answer_to_the_ping_keeps_the_connection_and_earns_another_ping
         assert link.closed == []
 
 
+async def test_a_session_ends_when_what_it_rests_on_expires(autojump_clock: MockClock) -> None:
+    async with swept_hub() as hub:
+        link, renewed, other = FakeLink(), FakeLink(), FakeLink()
+        session = hub.open(renewed)
+        soon = wall() + 20_000
+        hub.login(hub.open(link), Grant("alice", expires=soon))
+        hub.login(session, Grant("alice", expires=soon))
+        hub.login(hub.open(other), Grant("alice"))
+        await trio.sleep(19.9)
+        assert link.closed == []
+        hub.login(session, Grant("alice", expires=soon + 20_000))
+        await trio.sleep(0.1 + LATE)
+        assert link.closed == [CloseCode.SIGNED_OUT]
+        assert renewed.closed == []
+        await trio.sleep(20)
+        assert link.closed == renewed.closed == [CloseCode.SIGNED_OUT]
+        assert other.closed == []
+
+
 async def test_who_is_closing_already_is_left_alone(autojump_clock: MockClock) -> None:
     async with swept_hub() as hub:
         link = FakeLink()
@@ -122,7 +147,7 @@ async def test_thousands_of_sessions_do_not_keep_others_from_their_turn(
     mock_clock: MockClock,
 ) -> None:
     hub = Hub(lambda payload: payload, outbox_bytes=1000)
-    sweeper = Sweeper(hub, login_timeout=10, ping_after=30, drop_after=90)
+    sweeper = Sweeper(hub, wall, login_timeout=10, ping_after=30, drop_after=90)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sweeper.run)
         await wait_all_tasks_blocked()
