@@ -211,9 +211,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if not auth.algorithms:
             raise ConfigError('auth.algorithms is empty: auth.mode = "jwt" needs to know them')
         if bool(auth.key_file) is bool(auth.jwks_file):
-            raise ConfigError(
-                'auth.mode = "jwt" needs one of auth.key_file and auth.jwks_file'
-            )
+            raise ConfigError('auth.mode = "jwt" needs one of auth.key_file and auth.jwks_file')
         if auth.key_file and len(auth.algorithms) > 1:
             raise ConfigError(
                 "auth.algorithms must be the one that the key in auth.key_file is for"

@@ -78,7 +78,7 @@ class JwtIdentity(BearerIdentity):
         return Grant(
             user_id,
             administrator=user_id in self._administrators,
-            expires=math.ceil((expires + self._leeway) * 1000),
+            expires=int((expires + self._leeway) * 1000),
         )
 
     def _verified(self, token: str) -> dict[str, Any]:

@@ -154,14 +154,16 @@ async def code_of(call: Awaitable[Any]) -> str:
 
 
 @asynccontextmanager
-async def acting(server: Server, transport: str, user_id: str | None) -> AsyncIterator[Api]:
+async def acting(
+    server: Server, transport: str, user_id: str | None, token: str | None = None
+) -> AsyncIterator[Api]:
     """The operations as `user_id`, or as nobody, over one of `TRANSPORTS`."""
     if transport == REST:
-        async with rest(server, user_id) as calls:
+        async with rest(server, user_id, token) as calls:
             yield OverRest(calls)
     elif user_id is None:
         async with connect(server) as socket:
             yield OverWebSocket(socket)
     else:
-        async with login(server, user_id) as socket:
+        async with login(server, user_id, token or "auth_token") as socket:
             yield OverWebSocket(socket)

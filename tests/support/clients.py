@@ -81,10 +81,11 @@ class Socket:
 
 
 @asynccontextmanager
-async def connect(server: Server) -> AsyncIterator[Socket]:
-    """A WebSocket on which nobody is logged in."""
+async def connect(server: Server, headers: dict[str, str] | None = None) -> AsyncIterator[Socket]:
+    """A WebSocket on which nobody is logged in; `headers` stand on its handshake."""
     url = server.url.replace("http", "ws", 1) + "/ws"
-    async with open_websocket_url(url) as connection:
+    extra = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    async with open_websocket_url(url, extra_headers=extra) as connection:
         stream = connection._stream
         try:
             yield Socket(connection)
@@ -95,20 +96,24 @@ async def connect(server: Server) -> AsyncIterator[Socket]:
 
 
 @asynccontextmanager
-async def login(server: Server, user_id: str) -> AsyncIterator[Socket]:
+async def login(server: Server, user_id: str, token: str = "auth_token") -> AsyncIterator[Socket]:
     """A WebSocket that is `user_id`'s."""
     async with connect(server) as socket:
-        await socket.call("login", {"user_id": user_id, "token": "auth_token", "platform": "web"})
+        await socket.call("login", {"user_id": user_id, "token": token, "platform": "web"})
         yield socket
 
 
 class Rest:
     """REST calls as one user."""
 
-    def __init__(self, http: httpx.AsyncClient, user_id: str | None) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, user_id: str | None, token: str | None = None
+    ) -> None:
         self.http = http
         # httpx would take a str for Latin-1 or ASCII; ids travel as UTF-8.
         self._headers = {} if user_id is None else {b"X-User-ID": user_id.encode()}
+        if token is not None:
+            self._headers[b"Authorization"] = b"Bearer " + token.encode()
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One call, whatever its status."""
@@ -150,7 +155,9 @@ class Rest:
 
 
 @asynccontextmanager
-async def rest(server: Server, user_id: str | None) -> AsyncIterator[Rest]:
-    """REST calls as `user_id`, or as nobody."""
+async def rest(
+    server: Server, user_id: str | None, token: str | None = None
+) -> AsyncIterator[Rest]:
+    """REST calls as `user_id`, or as nobody; with a token, if there is one."""
     async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http:
-        yield Rest(http, user_id)
+        yield Rest(http, user_id, token)
