@@ -36,13 +36,11 @@ class Sweeper:
         self._login_timeout = login_timeout + _PERIOD
         self._ping_after = ping_after
         self._drop_after = drop_after + _PERIOD
-        self._now_ms = 0
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
             self._hub.tick = trio.current_time()
-            self._now_ms = self._clock()
             for count, session in enumerate(self._hub.sessions(), 1):
                 self._look_at(session, self._hub.tick)
                 if count % _SLICE == 0:
@@ -56,7 +54,7 @@ class Sweeper:
             session.outbox.finish(CloseCode.LOGIN_TIMEOUT)
             return
         grant = session.grant
-        if grant is not None and grant.expires is not None and grant.expires <= self._now_ms:
+        if grant is not None and grant.expires is not None and grant.expires <= self._clock():
             session.outbox.finish(CloseCode.SIGNED_OUT)
             return
         silence = now - session.heard

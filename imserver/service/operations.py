@@ -39,6 +39,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         request=frames.Heartbeat,
         answer=frames.HeartbeatAnswer,
         ws="heartbeat",
+        errors=(Code.FORBIDDEN,),
         handle=sessions.heartbeat,
     ),
     Write(

@@ -229,7 +229,8 @@ async def _refuse(sock: socket.socket, status: int, error: ApiError) -> None:
 
 
 def _given(headers: Headers, name: str) -> list[bytes]:
-    return [value.encode("ascii", "surrogateescape") for value in headers.get_all(name)]
+    # The codec reads header bytes as Latin-1 or, in its older versions, as escaped ASCII.
+    return [value.encode("latin-1", "surrogateescape") for value in headers.get_all(name)]
 
 
 def _log_end(session: Session, seconds: float) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from imserver import Server
-from imserver.config import Admission, Limits
+from imserver.config import Admission, Auth, Limits
 from imserver.domain.errors import CATALOGUE, Code
 from imserver.domain.model import MAX_SEQ
 from imserver.service.engine import Who
@@ -231,6 +231,17 @@ async def _(stage: Stage) -> None:
 async def _(stage: Stage) -> None:
     async with login(stage.server, "alice") as socket:
         await socket.call("heartbeat", {"user_id": 123})
+
+
+@refusal("heartbeat", Code.FORBIDDEN)
+async def _(stage: Stage) -> None:
+    # In open mode it may say anything.
+    async with (
+        running_server(auth=Auth("proxy"), proxies=("127.0.0.1",)) as server,
+        connect(server, {"X-User-ID": "alice"}) as socket,
+    ):
+        await socket.call("login")
+        await socket.call("heartbeat", {"user_id": "bob"})
 
 
 @refusal("send_message", Code.INVALID_REQUEST)
