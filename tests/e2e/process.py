@@ -65,13 +65,23 @@ class Process:
 
 @asynccontextmanager
 async def started(
-    folder: Path, *flags: str, open_files: int | None = None, **variables: str
+    folder: Path,
+    *flags: str,
+    open_files: int | None = None,
+    file_bytes: int | None = None,
+    **variables: str,
 ) -> AsyncIterator[Process]:
     """A running server whose working folder is `folder`; killed if it still runs at the end.
 
-    `open_files` is how many the system lets it have.
+    `open_files` is how many the system lets it have, `file_bytes` how long each may grow until
+    somebody allows it more.
     """
-    limit = [] if open_files is None else ["prlimit", f"--nofile={open_files}"]
+    limit = ["prlimit"]
+    if open_files is not None:
+        limit.append(f"--nofile={open_files}")
+    if file_bytes is not None:
+        limit.append(f"--fsize={file_bytes}:unlimited")
+    limit = limit[1:] and limit
     process = await trio.lowlevel.open_process(
         [*limit, *COMMAND, *(flags or ("--port", "0"))],
         stdout=subprocess.PIPE,
