@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Union
 import apsw
 import msgspec
 
-from imserver.store import files, queries, reading, records, schema
+from imserver.store import files, reading, records, schema
 from imserver.store.check import check
 from imserver.store.database import (
     StoreError,
@@ -35,6 +35,20 @@ if TYPE_CHECKING:
     from imserver.store.files import Progress
     from imserver.store.lines import Line
 
+# All runs afresh, for messages that were not appended one by one: those of a run are as far
+# from each other in the conversation as among their sender's.
+NOTE_RUNS: Final = """
+    INSERT INTO run (cid, uid, from_seq, to_seq)
+    SELECT n.cid, n.sender_uid, min(n.seq), max(n.seq)
+    FROM (SELECT seq, cid, sender_uid,
+                 row_number() OVER (PARTITION BY cid ORDER BY seq)
+                 - row_number() OVER (PARTITION BY cid, sender_uid ORDER BY seq) AS ahead
+          FROM message) n
+    JOIN conversation c ON c.cid = n.cid
+    WHERE c.low_uid IS NULL OR c.low_uid < c.high_uid
+    GROUP BY n.cid, n.sender_uid, n.ahead
+    HAVING count(*) >= :least
+"""
 _LINES: Final = 1000  # between two reports, and in one transaction
 
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[(Header, *KINDS, End)])
@@ -188,7 +202,7 @@ class _Loading:
                 progress("importing", self._number, 0)
         if not self._whole:
             raise StoreError(f"{self._name} is not whole: its last line is missing")
-        self._db.execute(queries.NOTE_RUNS, {"least": LONG_RUN})
+        self._db.execute(NOTE_RUNS, {"least": LONG_RUN})
         self._db.execute("COMMIT")
         return Moved(self._number, self._counts[records.User], self._counts[records.Message])
 

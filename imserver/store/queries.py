@@ -204,20 +204,6 @@ NOTE_RUN: Final = """
     WHERE cid = ?1 AND (low_uid IS NULL OR low_uid < high_uid)
     ON CONFLICT (cid, uid, from_seq) DO UPDATE SET to_seq = excluded.to_seq
 """
-# All of them afresh, for messages that were not appended one by one: those of a run are as far
-# from each other in the conversation as among their sender's.
-NOTE_RUNS: Final = """
-    INSERT INTO run (cid, uid, from_seq, to_seq)
-    SELECT n.cid, n.sender_uid, min(n.seq), max(n.seq)
-    FROM (SELECT seq, cid, sender_uid,
-                 row_number() OVER (PARTITION BY cid ORDER BY seq)
-                 - row_number() OVER (PARTITION BY cid, sender_uid ORDER BY seq) AS ahead
-          FROM message) n
-    JOIN conversation c ON c.cid = n.cid
-    WHERE c.low_uid IS NULL OR c.low_uid < c.high_uid
-    GROUP BY n.cid, n.sender_uid, n.ahead
-    HAVING count(*) >= :least
-"""
 
 # -- acknowledgements -------------------------------------------------------------------------
 
