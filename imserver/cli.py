@@ -18,6 +18,7 @@ from imserver.config import CONFIG_VARIABLE, load_config
 from imserver.log import set_up_logging
 from imserver.notify import notify
 from imserver.server import raise_file_limit
+from imserver.service.account_keeping import FIRST_ADMINISTRATOR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -129,6 +130,13 @@ async def _serve(config: Config) -> None:
                         f"(database {server.database})",
                         flush=True,
                     )
+                    if server.first_password is not None:
+                        # Nowhere but here, and this once: not in a log either.
+                        print(
+                            f"imserver: the first administrator is {FIRST_ADMINISTRATOR}, with "
+                            f"this password for one login: {server.first_password}",
+                            flush=True,
+                        )
                     notify("READY=1", f"STATUS=serving on {server.url}")
                     number = await anext(signals)
                     notify("STOPPING=1", "STATUS=letting clients go")

@@ -34,7 +34,8 @@ class ConfigError(Exception):
 class Auth(Struct, frozen=True, forbid_unknown_fields=True):
     """[auth]: who callers are"""
 
-    mode: Literal["open", "jwt", "proxy"] = "open"
+    mode: Literal["open", "token", "jwt", "proxy"] = "open"
+    token_days: Annotated[float, Meta(ge=0.01, le=3650)] = 30.0
     administrators: tuple[Name, ...] = ()
     algorithms: tuple[Literal["HS256", "RS256", "ES256", "EdDSA"], ...] = ()
     key_file: str = ""

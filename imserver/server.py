@@ -23,12 +23,16 @@ import trio
 
 from imserver.config import Auth, Config, ConfigError, is_loopback
 from imserver.domain.errors import CloseCode
+from imserver.live.backoff import Backoff
 from imserver.live.hub import Hub
 from imserver.live.rates import Rate
 from imserver.live.sweeper import Sweeper
+from imserver.service.account_keeping import begin, tend
+from imserver.service.accounts import Accounts
 from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
 from imserver.service.identity import Identity, OpenIdentity, ProxyIdentity
+from imserver.service.token_identity import TokenIdentity
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.rotation import Rotation
@@ -60,9 +64,14 @@ _RESERVED_FILES = 128  # for the database, its journal and readers, logs, and wh
 class Server:
     """A running server; made by `open_server` alone."""
 
-    def __init__(self, address: tuple[str, int], database: str) -> None:
+    def __init__(
+        self, address: tuple[str, int], database: str, first_password: str | None = None
+    ) -> None:
         self.address = address  # host and port really bound
         self.database = database  # the file, or :memory:
+        # Of the account FIRST_ADMINISTRATOR, if this start has made it: for one login, and
+        # nowhere else.
+        self.first_password = first_password
 
     @property
     def url(self) -> str:
@@ -92,7 +101,9 @@ async def open_server(
     """
     config = Config() if config is None else config
     config.check()
-    identity = _identity(config.auth, clock)
+    hub = Hub(text_frame, outbox_bytes=config.limits.outbox_bytes)
+    accounts = _accounts(config.auth, hub, clock) if config.auth.mode == "token" else None
+    identity = _identity(config.auth, clock, accounts)
     with ExitStack() as files:
         listeners = listen_tcp(config.host, config.port)
         for listener in listeners:
@@ -103,13 +114,13 @@ async def open_server(
         # Whoever has the database's lock may put its sockets beside it.
         unix = files.enter_context(ExitStack())
         listeners += _unix_listeners(config, unix)
-        hub = Hub(text_frame, outbox_bytes=config.limits.outbox_bytes)
         writer = Writer(
             database,
             clock,
             capacity=config.store.pending_writes,
             max_batch=config.store.batch,
             after_batch=hub.flush,
+            accounts_only=accounts is not None,
         )
         engine = Engine(
             writer=writer,
@@ -122,6 +133,7 @@ async def open_server(
                 group_members=config.limits.group_members,
             ),
             identity=identity,
+            accounts=accounts,
             admission=_admission(config) if config.limits_admission else None,
         )
         origins = Origins(config.origins, loopback=is_loopback(config.host))
@@ -141,6 +153,7 @@ async def open_server(
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
             storing.start_soon(lane.run)
+            first_password = None if accounts is None else await begin(accounts, engine)
             if config.backup.every:
                 storing.start_soon(_backups(config, clock).run)
             async with trio.open_nursery() as connections:
@@ -153,10 +166,12 @@ async def open_server(
                         drop_after=config.timeouts.silence,
                     )
                     background.start_soon(sweeper.run)
+                    if accounts is not None:
+                        background.start_soon(tend, accounts, engine)
                     for listener in listeners:
                         background.start_soon(edge.accept, listener, connections)
                     try:
-                        yield Server(_address(listeners[0].sock), database.path)
+                        yield Server(_address(listeners[0].sock), database.path, first_password)
                     finally:
                         background.cancel_scope.cancel()
                 for listener in listeners:
@@ -222,10 +237,21 @@ def _edge(
     )
 
 
-def _identity(auth: Auth, clock: Callable[[], int]) -> Identity:
+def _accounts(auth: Auth, hub: Hub, clock: Callable[[], int]) -> Accounts:
+    # Here, so that a server without accounts starts without what hashes passwords.
+    from imserver.service.passwords import Passwords
+
+    backoff = Backoff(time.monotonic)
+    return Accounts(hub, clock, Passwords(), backoff, token_days=auth.token_days)
+
+
+def _identity(auth: Auth, clock: Callable[[], int], accounts: Accounts | None) -> Identity:
     match auth.mode:
         case "open":
             return OpenIdentity()
+        case "token":
+            assert accounts is not None
+            return TokenIdentity(accounts)
         case "proxy":
             return ProxyIdentity(auth.user_header, auth.administrators)
         case "jwt":

@@ -17,6 +17,7 @@ class Code(StrEnum):
     INVALID_REQUEST = "invalid_request"
     UNAUTHORIZED = "unauthorized"
     NOT_LOGGED_IN = "not_logged_in"
+    WRONG_CREDENTIALS = "wrong_credentials"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -49,6 +50,11 @@ CATALOGUE: dict[Code, Fault] = {
     Code.UNAUTHORIZED: Fault(401, "X-User-ID is required", "The call does not say who is calling."),
     Code.NOT_LOGGED_IN: Fault(
         401, "Log in first", "A WebSocket frame other than `login` came before a login."
+    ),
+    Code.WRONG_CREDENTIALS: Fault(
+        401,
+        "The user or the password is wrong",
+        "A login named no account, or its password was wrong; which of the two is not said.",
     ),
     Code.FORBIDDEN: Fault(
         403, "Not allowed", "The caller is known and may not do this; a retry will not help."

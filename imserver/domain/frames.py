@@ -143,6 +143,28 @@ class GroupRef(Struct, frozen=True):
     group_id: str
 
 
+class PasswordLogin(Struct, frozen=True):
+    """A user's password, and on what device it is given."""
+
+    user_id: str
+    password: str
+    device: str | None = None
+    platform: str | None = None
+
+
+class ChangePassword(Struct, frozen=True):
+    """The caller's password, and the one that it is to be."""
+
+    old_password: str
+    new_password: str
+
+
+class SessionRef(Struct, frozen=True):
+    """A token by its id."""
+
+    token_id: str
+
+
 # -- answers ----------------------------------------------------------------------------------
 
 
@@ -214,6 +236,36 @@ class Members(Struct, frozen=True):
     """All members of a group, the owner included."""
 
     members: list[Member]
+
+
+class TokenIssued(Struct, frozen=True):
+    """A token, told this once; the password may have to be changed before it is good for more."""
+
+    token: str
+    token_id: str
+    user_id: str
+    expires_at: str
+    must_change_password: bool
+
+
+class AuthSession(Struct, frozen=True):
+    """One of the caller's tokens: where it was asked for, and how it is used."""
+
+    token_id: str
+    device: str
+    platform: str
+    address: str
+    created_at: str
+    used_at: str
+    expires_at: str
+    current: bool
+    connected: bool
+
+
+class AuthSessions(Struct, frozen=True):
+    """The caller's tokens, oldest first."""
+
+    sessions: list[AuthSession]
 
 
 class Health(Struct, frozen=True, omit_defaults=True):

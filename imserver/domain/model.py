@@ -34,6 +34,8 @@ class Grant(NamedTuple):
     user_id: str  # well formed; "" is nobody
     administrator: bool = False
     expires: int | None = None  # milliseconds since the epoch; None: it holds until it is withdrawn
+    token_id: str = ""  # of a token of the caller's own account
+    must_change: bool = False  # all that is allowed is to change the password
 
 
 NOBODY: Final = Grant("")

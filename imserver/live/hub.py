@@ -68,6 +68,10 @@ class Hub:
         """How many sessions a user has."""
         return len(self._online.get(user_id, ()))
 
+    def of_user(self, user_id: str) -> list[Session]:
+        """A user's sessions, as they are now."""
+        return list(self._online.get(user_id, ()))
+
     def sessions(self) -> Iterator[Session]:
         """All sessions, as they are now."""
         return iter(list(self._sessions))

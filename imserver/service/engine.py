@@ -20,6 +20,7 @@ from msgspec import Struct
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import NOBODY, Grant, Peer
 from imserver.live.hub import Hub, Session
+from imserver.service.accounts import Accounts
 from imserver.service.admission import Admission, Budget
 from imserver.service.identity import Identity
 from imserver.store.reader import Reader
@@ -43,7 +44,10 @@ class Caller(NamedTuple):
     @property
     def administrator(self) -> bool:
         """Whether the caller may do what is for administrators."""
-        return self.grant.administrator or self.peer.operator
+        # A session's grant may have become another since its last request.
+        session = self.session
+        grant = self.grant if session is None or session.grant is None else session.grant
+        return grant.administrator or self.peer.operator
 
 
 class Delivery(Struct, frozen=True, gc=False):
@@ -128,6 +132,7 @@ class _Operation:
     rest: Rest | None = None
     errors: tuple[Code, ...] = field(default=())  # besides those that every operation has
     budget: Budget = Budget.REQUESTS
+    before_change: bool = False  # also for who has to change their password first
 
     def __post_init__(self) -> None:
         # Here, so that neither transport can forget it, and nobody else pays for it.
@@ -187,6 +192,7 @@ class Engine:
     clock: Callable[[], int]  # milliseconds since the epoch
     limits: Limits
     identity: Identity
+    accounts: Accounts | None = None  # None: not in `token` mode
     admission: Admission | None = None  # None: everyone may ask for as much as they like
     refusals: Refusals = field(default_factory=Refusals)  # transports count them
 

@@ -179,15 +179,15 @@ class Add(_Governed):
         """Admit them, each with a message of their own.
 
         Raises:
-            ApiError: `too_large` for more than a group may have.
+            ApiError: `too_large` for more than a group may have; `not_found`, where somebody has
+                no account and needs one.
         """
         roster = self.authorise(tx)
         new = [user for user in self._users if user not in roster.members]
         if len(roster.members) + len(new) > self._most:
             raise ApiError(Code.TOO_LARGE, f"A group has at most {self._most} members")
         notices = []
-        for user in new:
-            uid = tx.name_user(user)
+        for user, uid in [(user, tx.addressee(user)) for user in new]:
             tx.take_invitation(roster.cid, uid)
             roster = tx.admit(roster, [(user, uid, Role.MEMBER)], tx.next_seq)
             notices.append(
@@ -341,11 +341,15 @@ class Invite(_Governed):
         self._user_id = user_id
 
     def apply(self, tx: Transaction) -> tuple[Invitation, int] | None:
-        """Store the invitation; for a member, or again, it is no news."""
+        """Store the invitation; for a member, or again, it is no news.
+
+        Raises:
+            ApiError: `not_found`, also where who is invited has no account and needs one.
+        """
         roster = self.authorise(tx)
         if self._user_id in roster.members:
             return None
-        if not tx.invite(roster.cid, tx.name_user(self._user_id), roster.members[self.by]):
+        if not tx.invite(roster.cid, tx.addressee(self._user_id), roster.members[self.by]):
             return None
         view = tx.view_group(self.group_id)
         assert view is not None

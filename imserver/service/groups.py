@@ -99,11 +99,15 @@ class Create(Command):
         self._others = others
 
     def apply(self, tx: Transaction) -> _Created:
-        """Store it with everyone in it."""
+        """Store it with everyone in it.
+
+        Raises:
+            ApiError: `not_found`, where somebody has no account and needs one.
+        """
+        newcomers = [(self._owner, tx.name_user(self._owner), Role.OWNER)]
+        newcomers += [(user, tx.addressee(user), Role.MEMBER) for user in self._others]
         group_id = GROUP_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
         founded = tx.create_group(group_id, self._name, self._description, self._private)
-        newcomers = [(self._owner, tx.name_user(self._owner), Role.OWNER)]
-        newcomers += [(user, tx.name_user(user), Role.MEMBER) for user in self._others]
         roster = tx.admit(founded, newcomers, tx.next_seq)
         notice = announce(
             tx,

@@ -213,6 +213,14 @@ async def _hold_when_known(look_up: LookUp, claims: Mapping[str, str | None]) ->
     return _hold(await look_up(), claims)
 
 
+def must_change_first() -> ApiError:
+    """What is said to who has to change their password before they ask for anything else."""
+    return ApiError(
+        Code.FORBIDDEN,
+        "The password was for one login only: change it with POST /api/v1/auth/password",
+    )
+
+
 def the_one(head: Head, name: str) -> str:
     """What a header says, or "" without it; its bytes are UTF-8. Said twice alike, it counts once.
 

@@ -130,7 +130,7 @@ class Send(Command):
         else:
             assert self._receiver_id is not None
             uid = tx.name_user(self._sender)
-            cid = tx.direct(uid, tx.name_user(self._receiver_id))
+            cid = tx.direct(uid, tx.addressee(self._receiver_id))
             users = {self._sender, self._receiver_id}
         seq = tx.append(cid, uid, self._kind, self._content)
         if client_msg_id is not None:

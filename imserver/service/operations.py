@@ -9,7 +9,7 @@ from typing import Final
 
 from imserver.domain import frames
 from imserver.domain.errors import Code
-from imserver.service import governance, groups, messages, sessions, sync
+from imserver.service import governance, groups, logins, messages, sessions, sync
 from imserver.service.admission import Budget
 from imserver.service.engine import Immediate, Operation, Query, Rest, Who, Write
 
@@ -93,7 +93,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=frames.OneGroup,
         ws="create_group",
         rest=Rest("POST", "/api/v1/groups"),
-        errors=(Code.FORBIDDEN, Code.TOO_LARGE),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
         handle=groups.create_group,
     ),
     Query(
@@ -241,6 +241,70 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ws="decline_invitation",
         rest=Rest("DELETE", "/api/v1/invitations/{group_id}"),
         handle=groups.decline_invitation,
+    ),
+    Query(
+        name="password_login",
+        summary="Log in with a password, for a token",
+        request=frames.PasswordLogin,
+        answer=frames.TokenIssued,
+        who=Who.ANYONE,
+        rest=Rest("POST", "/api/v1/auth/login"),
+        errors=(Code.WRONG_CREDENTIALS, Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
+        budget=Budget.LOGINS,
+        handle=logins.password_login,
+    ),
+    Write(
+        name="logout",
+        summary="Revoke the token that is used",
+        request=frames.Nothing,
+        answer=frames.Success,
+        ws="logout",
+        rest=Rest("POST", "/api/v1/auth/logout"),
+        errors=(Code.NOT_FOUND,),
+        before_change=True,
+        handle=logins.logout,
+    ),
+    Immediate(
+        name="list_sessions",
+        summary="List the caller's tokens",
+        request=frames.Nothing,
+        answer=frames.AuthSessions,
+        ws="list_sessions",
+        rest=Rest("GET", "/api/v1/auth/sessions"),
+        errors=(Code.NOT_FOUND,),
+        handle=logins.list_sessions,
+    ),
+    Write(
+        name="revoke_session",
+        summary="Revoke one of the caller's tokens",
+        request=frames.SessionRef,
+        answer=frames.Success,
+        ws="revoke_session",
+        rest=Rest("DELETE", "/api/v1/auth/sessions/{token_id}"),
+        errors=(Code.NOT_FOUND,),
+        handle=logins.revoke_session,
+    ),
+    Write(
+        name="revoke_other_sessions",
+        summary="Revoke all of the caller's tokens but the one that is used",
+        request=frames.Nothing,
+        answer=frames.Success,
+        ws="revoke_other_sessions",
+        rest=Rest("DELETE", "/api/v1/auth/sessions"),
+        errors=(Code.NOT_FOUND,),
+        handle=logins.revoke_other_sessions,
+    ),
+    Query(
+        name="change_password",
+        summary="Change the caller's password",
+        request=frames.ChangePassword,
+        answer=frames.Success,
+        ws="change_password",
+        rest=Rest("POST", "/api/v1/auth/password"),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
+        budget=Budget.LOGINS,
+        before_change=True,
+        handle=logins.change_password,
     ),
     Immediate(
         name="health",

@@ -78,11 +78,6 @@ def all_accounts(db: apsw.Connection) -> list[Account]:
     return [_account(row) for row in reading.every(db, queries.ALL_ACCOUNTS, ())]
 
 
-def any_account(db: apsw.Connection) -> bool:
-    """Whether there is an account."""
-    return reading.one(db, queries.ANY_ACCOUNT) is not None
-
-
 def find_account(db: apsw.Connection, user_id: str) -> Account | None:
     """The account of a user, if they have one."""
     row = reading.one(db, queries.FIND_ACCOUNT, user_id)

@@ -14,7 +14,6 @@ _ACCOUNT: Final = """
 ALL_ACCOUNTS: Final = f"{_ACCOUNT} ORDER BY a.uid"
 FIND_ACCOUNT: Final = f"{_ACCOUNT} WHERE u.user_id = ?"
 HAS_ACCOUNT: Final = "SELECT 1 FROM account WHERE uid = ?"
-ANY_ACCOUNT: Final = "SELECT 1 FROM account LIMIT 1"
 FIND_PASSWORD: Final = """
     SELECT a.password FROM account a JOIN user u ON u.uid = a.uid WHERE u.user_id = ?
 """

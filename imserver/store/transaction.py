@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Struct, json, structs
 
+from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import MESSAGE_TYPES, Event, Level, Role
-from imserver.store import queries, reading
+from imserver.store import accounts_queries, queries, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,11 +59,15 @@ class Watermarks(NamedTuple):
 class Transaction:
     """The verbs of writing. Owner of what the writer remembers between transactions."""
 
-    def __init__(self, db: apsw.Connection, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, db: apsw.Connection, clock: Callable[[], int], *, accounts_only: bool = False
+    ) -> None:
         self._db = db
         self._clock = clock
+        self._accounts_only = accounts_only  # nobody exists without an account
         self._unwritten: list[Any] = []  # the columns of messages, one behind the other
         self._uids: dict[str, int] = {}
+        self._with_account: dict[int, int] = {}  # users who have one
         self._directs: dict[tuple[int, int], int] = {}
         self._rosters: dict[str, Roster] = {}
         self._remembered_members = 0
@@ -104,6 +109,7 @@ class Transaction:
     def forget(self) -> None:
         """Drop everything remembered; the database says it again when asked."""
         self._uids.clear()
+        self._with_account.clear()
         self._directs.clear()
         self._rosters.clear()
         self._remembered_members = 0
@@ -134,6 +140,24 @@ class Transaction:
         if uid is None:
             uid = self._insert(queries.ADD_USER, user_id, self.now_ms)
             self._remember(self._uids, user_id, uid)
+        return uid
+
+    def addressee(self, user_id: str) -> int:
+        """The number of a user for whom something is; to be named is to exist, as a rule.
+
+        Raises:
+            ApiError: `not_found` for who has no account, where nobody exists without one.
+        """
+        if not self._accounts_only:
+            return self.name_user(user_id)
+        uid = self.find_user(user_id)
+        if uid is not None and uid not in self._with_account:
+            if reading.one(self.db, accounts_queries.HAS_ACCOUNT, uid) is None:
+                uid = None
+            else:
+                self._remember(self._with_account, uid, uid)
+        if uid is None:
+            raise ApiError(Code.NOT_FOUND, f"There is no user {user_id}")
         return uid
 
     def direct(self, one: int, other: int) -> int:

@@ -82,11 +82,12 @@ class Writer:
         capacity: int,
         max_batch: int,
         after_batch: Callable[[], None],
+        accounts_only: bool = False,
         folded_pages: int = FOLDED_PAGES,
         retry: float = RETRY,
     ) -> None:
         self._turn = database.turn if database.in_memory else None
-        self._tx = Transaction(database.writer, clock)
+        self._tx = Transaction(database.writer, clock, accounts_only=accounts_only)
         self._capacity = capacity
         self._max_batch = max_batch
         self._after_batch = after_batch

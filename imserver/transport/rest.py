@@ -16,7 +16,7 @@ from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import Grant
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
-from imserver.service.identity import USER_HEADER
+from imserver.service.identity import USER_HEADER, must_change_first
 from imserver.service.operations import OPERATIONS
 from imserver.transport.openapi import describe
 from imserver.transport.requests import REQUEST_ID_HEADER
@@ -169,6 +169,8 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
                 grant = engine.identity.of_request(peer, partial(_given, headers))
                 if not isinstance(grant, Grant):
                     grant = await grant()
+                if grant.must_change and not operation.before_change:
+                    raise must_change_first()
                 caller = Caller(grant.user_id, None, grant, peer)
             log.also_about(user_id=caller.user_id)
             if engine.admission is not None and not peer.operator:

@@ -44,6 +44,11 @@ PATHS = {
     "invite": ("POST", "/api/v1/groups/{group_id}/invitations"),
     "list_invitations": ("GET", "/api/v1/invitations"),
     "decline_invitation": ("DELETE", "/api/v1/invitations/{group_id}"),
+    "logout": ("POST", "/api/v1/auth/logout"),
+    "list_sessions": ("GET", "/api/v1/auth/sessions"),
+    "revoke_session": ("DELETE", "/api/v1/auth/sessions/{token_id}"),
+    "revoke_other_sessions": ("DELETE", "/api/v1/auth/sessions"),
+    "change_password": ("POST", "/api/v1/auth/password"),
 }
 
 

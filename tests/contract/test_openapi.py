@@ -17,6 +17,7 @@ from imserver.service.operations import COMMON_ERRORS, OPERATIONS
 from tests.contract.api import PATHS
 from tests.contract.document import ANSWER, BLOCKS, BODY, printed
 from tests.support import rest, running_server
+from tests.support.accounts import NEW_PASSWORD, PASSWORD, token_of, token_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ OF_ANYONE = {
     "health": ("GET", "/health"),
     "ready": ("GET", "/ready"),
     "stats": ("GET", "/api/v1/stats"),
+    "password_login": ("POST", "/api/v1/auth/login"),
 }
 
 
@@ -159,6 +161,16 @@ class Conversation:
 
 
 @asynccontextmanager
+async def conversation_with_account() -> AsyncIterator[Conversation]:
+    """Calls as Alice, who has logged in, to a server in `token` mode."""
+    async with (
+        token_server("alice", "bob") as server,
+        rest(server, None, await token_of(server, "alice")) as alice,
+    ):
+        yield Conversation(await describe(server), alice)
+
+
+@asynccontextmanager
 async def conversation() -> AsyncIterator[Conversation]:
     """Calls as Alice."""
     async with running_server() as server, rest(server, "alice") as alice:
@@ -195,13 +207,32 @@ async def test_answers_conform() -> None:
         await alice.say("transfer_group", group_id=group_id, user_id="bob")
         await alice.say("leave_group", group_id=group_id)
         await alice.say("dissolve_group", group_id=group_id, headers=bob)
-        assert {name for name, _ in alice.seen} == set(alice.described)
+        seen, described = alice.seen, alice.described
+    async with conversation_with_account() as alice:
+        await alice.say("health")
+        password = {"user_id": "alice", "password": PASSWORD}
+        for device in ({}, {"device": "Pixel 9", "platform": "android"}):
+            other = await alice.say("password_login", **password, **device)
+        await alice.say("list_sessions")
+        await alice.say("revoke_session", token_id=other["token_id"])
+        await alice.say("revoke_other_sessions")
+        new = {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
+        await alice.say("change_password", **new)
+        await alice.say("logout")
+        await alice.say("logout", 401)
+        await alice.say("password_login", 401, **password)
+        assert alice.described["logout"] == described["logout"]
+        scheme = alice.document["components"]["securitySchemes"]["user"]
+        assert scheme == {"type": "http", "scheme": "bearer"}
+        seen |= alice.seen
+    assert {name for name, _ in seen} == set(described)
 
 
 async def test_refusals_conform_and_are_described() -> None:
     async with conversation() as alice:
         users = [op.name for op in OPERATIONS if op.rest is not None and op.who is not Who.ANYONE]
         ids = {"message_id": "msg_1", "group_id": "group_1", "user_id": "u", "status": "read"}
+        ids["token_id"] = "token_1"
         for name in users:
             for user_id, status in (("", 401), ("two words", 400), ("system", 403)):
                 await alice.say(name, status, **ids, headers={"X-User-ID": user_id})

@@ -5,6 +5,8 @@ A scenario is written once, against `Stage`; so is every refusal that the table 
 
 from __future__ import annotations
 
+import re
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +14,34 @@ import httpx
 import pytest
 
 from imserver import Server
-from imserver.config import Admission, Auth, Limits
-from imserver.domain.errors import CATALOGUE, Code
+from imserver.config import Admission, Limits
+from imserver.domain.errors import CATALOGUE, CloseCode, Code
 from imserver.domain.model import MAX_SEQ
 from imserver.service.engine import Who
 from imserver.service.operations import COMMON_ERRORS, OPERATIONS
-from tests.contract.api import PATHS, REST, TRANSPORTS, WEBSOCKET, Api, acting, code_of, refusal_of
+from tests.contract.api import (
+    PATHS,
+    REST,
+    TRANSPORTS,
+    WEBSOCKET,
+    Api,
+    OverWebSocket,
+    acting,
+    code_of,
+    refusal_of,
+)
 from tests.support import Refused, connect, login, rest, running_server
+from tests.support.accounts import (
+    NEW_PASSWORD,
+    PASSWORD,
+    closing,
+    log_in,
+    token_of,
+    token_server,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
@@ -33,9 +52,13 @@ class Stage:
 
     server: Server
     transport: str
+    accounts: bool = False  # who acts has a password, and logs in with it
 
-    def act(self, user_id: str | None) -> AbstractAsyncContextManager[Api]:
-        return acting(self.server, self.transport, user_id)
+    @asynccontextmanager
+    async def act(self, user_id: str | None) -> AsyncIterator[Api]:
+        token = await token_of(self.server, user_id) if self.accounts and user_id else "token"
+        async with acting(self.server, self.transport, user_id, token) as api:
+            yield api
 
 
 if TYPE_CHECKING:
@@ -43,26 +66,44 @@ if TYPE_CHECKING:
 
 SCENARIOS: dict[str, Play] = {}
 REFUSALS: dict[tuple[str, Code], Play] = {}
+WITH_ACCOUNTS: set[Play] = set()  # plays that need a server in `token` mode
 
 
-def scenario(operation: str) -> Callable[[Play], Play]:
+def scenario(operation: str, *, accounts: bool = False) -> Callable[[Play], Play]:
     """The scenario of an operation: what it is for, done and looked at."""
 
     def add(play: Play) -> Play:
         SCENARIOS[operation] = play
+        if accounts:
+            WITH_ACCOUNTS.add(play)
         return play
 
     return add
 
 
-def refusal(operation: str, code: Code) -> Callable[[Play], Play]:
+def refusal(operation: str, code: Code, *, accounts: bool = False) -> Callable[[Play], Play]:
     """A play whose last call, of `operation`, is to be refused with `code`."""
 
     def add(play: Play) -> Play:
         REFUSALS[operation, code] = play
+        if accounts:
+            WITH_ACCOUNTS.add(play)
         return play
 
     return add
+
+
+@asynccontextmanager
+async def staged(play: Play, transport: str) -> AsyncIterator[Stage]:
+    """A server of its own for a play."""
+    limits = Limits(group_members=GROUP_MEMBERS)
+    if play in WITH_ACCOUNTS:
+        people = ("alice", "bob", "carol")
+        async with token_server(*people, disabled=["dave"], limits=limits) as server:
+            yield Stage(server, transport, accounts=True)
+    else:
+        async with running_server(limits=limits) as server:
+            yield Stage(server, transport)
 
 
 # -- scenarios --------------------------------------------------------------------------------
@@ -233,15 +274,11 @@ async def _(stage: Stage) -> None:
         await socket.call("heartbeat", {"user_id": 123})
 
 
-@refusal("heartbeat", Code.FORBIDDEN)
+@refusal("heartbeat", Code.FORBIDDEN, accounts=True)
 async def _(stage: Stage) -> None:
     # In open mode it may say anything.
-    async with (
-        running_server(auth=Auth("proxy"), proxies=("127.0.0.1",)) as server,
-        connect(server, {"X-User-ID": "alice"}) as socket,
-    ):
-        await socket.call("login")
-        await socket.call("heartbeat", {"user_id": "bob"})
+    async with stage.act("alice") as alice:
+        await alice.call("heartbeat", {"user_id": "bob"})
 
 
 @refusal("send_message", Code.INVALID_REQUEST)
@@ -569,13 +606,179 @@ def transports_of(name: str) -> list[str]:
     ]
 
 
+# -- accounts ---------------------------------------------------------------------------------
+
+
+@scenario("password_login", accounts=True)
+async def _(stage: Stage) -> None:
+    answer = await log_in(stage.server, "alice", device="Pixel 9", platform="android")
+    assert list(answer) == [
+        "token", "token_id", "user_id", "expires_at", "must_change_password",
+    ]  # fmt: skip
+    assert answer["user_id"] == "alice"
+    assert answer["must_change_password"] is False
+    assert re.fullmatch(r"ims_[\w-]{43}", answer["token"])
+    assert re.fullmatch(r"token_[a-z0-9]{12}", answer["token_id"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer["expires_at"])
+    async with rest(stage.server, None, answer["token"]) as alice:
+        [session] = (await alice.get("/api/v1/auth/sessions"))["sessions"]
+    assert (session["device"], session["platform"]) == ("Pixel 9", "android")
+
+
+@scenario("list_sessions", accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("bob"), stage.act("alice") as alice, stage.act("alice") as other:
+        first, second = (await alice.call("list_sessions", {}))["sessions"]
+        assert list(first) == [
+            "token_id", "device", "platform", "address", "created_at", "used_at", "expires_at",
+            "current", "connected",
+        ]  # fmt: skip
+        assert first["address"] == "127.0.0.1"
+        assert sorted([first["current"], second["current"]]) == [False, True]
+        assert first["connected"] is second["connected"] is (stage.transport == WEBSOCKET)
+        for mine, theirs in zip(
+            [first, second], (await other.call("list_sessions", {}))["sessions"], strict=True
+        ):
+            assert mine["token_id"] == theirs["token_id"]
+            assert mine["current"] is not theirs["current"]
+
+
+@scenario("logout", accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("alice") as other:
+        assert await alice.call("logout", {}) == {"success": True}
+        assert await gone(alice)
+        assert len((await other.call("list_sessions", {}))["sessions"]) == 1
+
+
+@scenario("revoke_session", accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("alice") as other:
+        [session] = [
+            each
+            for each in (await alice.call("list_sessions", {}))["sessions"]
+            if not each["current"]
+        ]
+        request = {"token_id": session["token_id"]}
+        assert await alice.call("revoke_session", request) == {"success": True}
+        assert await gone(other)
+        [left] = (await alice.call("list_sessions", {}))["sessions"]
+        assert left["current"] is True
+
+
+@scenario("revoke_other_sessions", accounts=True)
+async def _(stage: Stage) -> None:
+    async with (
+        stage.act("alice") as alice,
+        stage.act("alice") as other,
+        stage.act("alice") as third,
+        stage.act("bob") as bob,
+    ):
+        assert await alice.call("revoke_other_sessions", {}) == {"success": True}
+        assert await gone(other)
+        assert await gone(third)
+        for user in (alice, bob):
+            assert len((await user.call("list_sessions", {}))["sessions"]) == 1
+
+
+@scenario("change_password", accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("alice") as other:
+        request = {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
+        assert await alice.call("change_password", request) == {"success": True}
+        assert await gone(other)
+        assert len((await alice.call("list_sessions", {}))["sessions"]) == 1
+    assert await code_of(log_in(stage.server, "alice", PASSWORD)) == "wrong_credentials"
+    await log_in(stage.server, "alice", NEW_PASSWORD)
+
+
+async def gone(api: Api) -> bool:
+    """Whether a token no longer counts: its WebSocket is closed, and its calls are refused."""
+    if isinstance(api, OverWebSocket):
+        return (await closing(api.socket.connection))[0] == CloseCode.SIGNED_OUT
+    return await code_of(api.call("list_groups", {})) == "unauthorized"
+
+
+@refusal("password_login", Code.WRONG_CREDENTIALS, accounts=True)
+async def _(stage: Stage) -> None:
+    assert await code_of(log_in(stage.server, "nobody")) == "wrong_credentials"
+    await log_in(stage.server, "alice", NEW_PASSWORD)
+
+
+@refusal("password_login", Code.FORBIDDEN, accounts=True)
+async def _(stage: Stage) -> None:
+    assert await code_of(log_in(stage.server, "dave", NEW_PASSWORD)) == "wrong_credentials"
+    await log_in(stage.server, "dave")
+
+
+@refusal("password_login", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    await log_in(stage.server, "alice")
+
+
+@refusal("password_login", Code.TOO_LARGE, accounts=True)
+async def _(stage: Stage) -> None:
+    await log_in(stage.server, "alice", "x" * 1025)
+
+
+@refusal("password_login", Code.INVALID_REQUEST, accounts=True)
+async def _(stage: Stage) -> None:
+    for wrong in ({"device": "x" * 129}, {"platform": "x" * 65}, {"device": "a\nb"}):
+        assert await code_of(log_in(stage.server, "alice", **wrong)) == "invalid_request"
+    await log_in(stage.server, "two words")
+
+
+for operation in ("logout", "list_sessions", "revoke_other_sessions", "change_password"):
+
+    @refusal(operation, Code.NOT_FOUND)
+    async def _(stage: Stage, operation: str = operation) -> None:
+        async with stage.act("alice") as alice:
+            request = {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
+            await alice.call(operation, request if operation == "change_password" else {})
+
+
+@refusal("revoke_session", Code.NOT_FOUND, accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        [session] = (await bob.call("list_sessions", {}))["sessions"]
+        await alice.call("revoke_session", {"token_id": session["token_id"]})
+
+
+@refusal("change_password", Code.FORBIDDEN, accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        request = {"old_password": NEW_PASSWORD, "new_password": NEW_PASSWORD}
+        await alice.call("change_password", request)
+
+
+@refusal("change_password", Code.TOO_LARGE, accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        request = {"old_password": PASSWORD, "new_password": "x" * 1025}
+        await alice.call("change_password", request)
+
+
+@refusal("change_password", Code.INVALID_REQUEST, accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        request = {"old_password": PASSWORD, "new_password": PASSWORD}
+        assert await code_of(alice.call("change_password", request)) == "invalid_request"
+        await alice.call("change_password", request | {"new_password": "1234567"})
+
+
+@refusal("create_group", Code.NOT_FOUND, accounts=True)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.create_group("bob", "nobody")
+
+
 @pytest.mark.parametrize(
     ("name", "transport"),
     [(name, transport) for name in SCENARIOS for transport in transports_of(name)],
 )
 async def test_scenario(name: str, transport: str) -> None:
-    async with running_server() as server:
-        await SCENARIOS[name](Stage(server, transport))
+    async with staged(SCENARIOS[name], transport) as stage:
+        await SCENARIOS[name](stage)
 
 
 @pytest.mark.parametrize(
@@ -583,10 +786,9 @@ async def test_scenario(name: str, transport: str) -> None:
     [(*key, transport) for key in REFUSALS for transport in transports_of(key[0])],
 )
 async def test_refusal(name: str, code: Code, transport: str) -> None:
-    limits = Limits(group_members=GROUP_MEMBERS)
-    async with running_server(limits=limits) as server:
+    async with staged(REFUSALS[name, code], transport) as stage:
         with pytest.raises(Refused) as refused:
-            await REFUSALS[name, code](Stage(server, transport))
+            await REFUSALS[name, code](stage)
     assert refused.value.code == code
     answer = refused.value.answer
     assert answer["error"]
@@ -628,6 +830,7 @@ def test_every_operation_but_signs_of_life_and_statistics_is_on_both_transports(
     assert only == {
         "login": [WEBSOCKET],
         "heartbeat": [WEBSOCKET],
+        "password_login": [REST],
         "health": [REST],
         "ready": [REST],
         "stats": [REST],
@@ -657,7 +860,9 @@ def test_every_operation_with_something_to_check_refuses_what_is_malformed() -> 
     # These take ids only: what is no id names nothing.
     by_id = {"get_message", "get_group", "get_members", "join_group", "leave_group"}
     by_id |= {"dissolve_group", "remove_member", "transfer_group", "decline_invitation"}
+    by_id |= {"revoke_session"}
     nothing = {"health", "ready", "stats", "list_groups", "list_invitations"}
+    nothing |= {"logout", "list_sessions", "revoke_other_sessions"}
     assert checked == set(BY_NAME) - by_id - nothing
 
 
@@ -667,7 +872,8 @@ def test_every_operation_with_something_to_check_refuses_what_is_malformed() -> 
 @pytest.mark.parametrize("name", [op.name for op in OPERATIONS if op.who is not Who.ANYONE])
 async def test_operations_of_users_refuse_nobody(name: str) -> None:
     request = {"message_id": "msg_1", "group_id": "group_1", "status": "read"}
-    request |= {"user_id": "bob", "role": "admin", "members": ["bob"]}
+    request |= {"user_id": "bob", "role": "admin", "members": ["bob"], "token_id": "token_1"}
+    request |= {"old_password": PASSWORD, "new_password": NEW_PASSWORD}
     async with running_server() as server:
         for transport in transports_of(name):
             async with acting(server, transport, None) as nobody:
@@ -680,9 +886,9 @@ async def test_operations_of_users_refuse_nobody(name: str) -> None:
 
 @pytest.mark.parametrize("name", [op.name for op in OPERATIONS if op.who is Who.ANYONE])
 async def test_operations_for_anyone_ask_for_no_name(name: str) -> None:
-    async with running_server() as server:
-        for transport in TRANSPORTS:
-            await SCENARIOS[name](Stage(server, transport))
+    for transport in TRANSPORTS:
+        async with staged(SCENARIOS[name], transport) as stage:
+            await SCENARIOS[name](stage)
 
 
 # -- the catalogue of refusals ----------------------------------------------------------------

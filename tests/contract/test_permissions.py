@@ -59,7 +59,11 @@ def test_every_operation_is_tried() -> None:
 @pytest.mark.parametrize("person", PEOPLE)
 @pytest.mark.parametrize(
     "operation",
-    [op for op in OPERATIONS if op.who is not Who.ANYONE and op.ws and op.rest],
+    [
+        op
+        for op in OPERATIONS
+        if op.who is not Who.ANYONE and op.ws and op.rest and "/auth/" not in op.rest.path
+    ],
     ids=lambda op: op.name,
 )
 async def test_who_may(operation: Any, person: str, transport: str) -> None:

@@ -190,7 +190,9 @@ async def test_any_call_has_an_answer_and_none_is_a_defect(
             if kind not in PATHS:
                 continue
             method, path = PATHS[kind]
-            path = path.format(message_id="msg_1", group_id="group_1", user_id="bob")
+            path = path.format(
+                message_id="msg_1", group_id="group_1", user_id="bob", token_id="token_1"
+            )
             body = json.dumps(data).encode() if method == "POST" else None
             answer = await alice.request(method, path, content=body)
             assert answer.status_code < 500, (kind, data)

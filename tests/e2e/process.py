@@ -32,7 +32,7 @@ class Process:
     """A server that said that it is ready; has what the clients of `tests.support` ask for."""
 
     def __init__(self, process: trio.Process, ready: str) -> None:
-        found = READY.fullmatch(ready)
+        found = READY.match(ready)
         assert found, f"this is not the documented line: {ready!r}"
         self.process = process
         self.version, self.url, host, port, self.database = found.groups()

@@ -91,17 +91,6 @@ def test_an_account_is_made_once(store: Store) -> None:
     assert accounts.find_password(store.db, "dee") is None
 
 
-def test_there_is_an_account_or_there_is_none() -> None:
-    with open_database(":memory:") as database:
-        store = Store(database.writer)
-        with store.writing() as tx:
-            tx.name_user("ann")
-        assert not accounts.any_account(store.db)
-        with store.writing() as tx:
-            accounts.create(tx, ROOT, "ann", None)
-        assert accounts.any_account(store.db)
-
-
 def test_another_password_logs_everyone_else_out(store: Store) -> None:
     for number in (1, 2):
         store.log_in("ann", number)

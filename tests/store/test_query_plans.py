@@ -32,7 +32,6 @@ STATEMENTS = {
 EXCUSED = {
     ("ALL_ACCOUNTS", "SCAN a"): "at start, once",
     ("LIVE_TOKENS", "SCAN t"): "the same",
-    ("ANY_ACCOUNT", "SCAN account"): "ends at the first",
     ("OTHER_ADMINISTRATOR", "SCAN account"): "when one is to go, and ends at the first",
     (
         "USERS_BETWEEN",

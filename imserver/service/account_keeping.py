@@ -1,0 +1,108 @@
+"""What is done about accounts without anybody asking: at the start, and from time to time."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from imserver.domain.errors import ApiError
+from imserver.service.engine import Command, Outcome
+from imserver.store import accounts as stored
+from imserver.store.audit import Author
+
+if TYPE_CHECKING:
+    from imserver.service.accounts import Accounts
+    from imserver.service.engine import Engine
+    from imserver.store.accounts import Account, Use
+    from imserver.store.transaction import Transaction
+
+logger = logging.getLogger(__name__)
+
+FIRST_ADMINISTRATOR: Final = "admin"
+_ONE_TIME_BYTES: Final = 12  # of a password that is made here: 96 bits
+_TEND_EVERY: Final = 60.0  # seconds
+
+
+def new_one_time_password() -> str:
+    """A password for one login, short enough to be typed."""
+    return secrets.token_urlsafe(_ONE_TIME_BYTES)
+
+
+async def begin(accounts: Accounts, engine: Engine) -> str | None:
+    """Take over what the store holds, and make the first administrator where there is no account.
+
+    Returns that administrator's password, for one login; it is nowhere else.
+
+    Raises:
+        ApiError: `unavailable`, where the store fails.
+    """
+    now = engine.clock()
+    known, tokens = await engine.reader.ask(
+        lambda db: (stored.all_accounts(db), stored.live_tokens(db, now))
+    )
+    accounts.load(known, tokens)
+    if known:
+        return None
+    password = new_one_time_password()
+    await engine.execute(_Found(accounts, await accounts.passwords.hash(password)))
+    return password
+
+
+class _Found(Command):
+    """Make the first account."""
+
+    __slots__ = ("_accounts", "_password")
+
+    def __init__(self, accounts: Accounts, password: str) -> None:
+        self._accounts = accounts
+        self._password = password  # its hash
+
+    def apply(self, tx: Transaction) -> Account:
+        """Store it."""
+        return stored.create(
+            tx,
+            Author(None),
+            FIRST_ADMINISTRATOR,
+            self._password,
+            administrator=True,
+            must_change=True,
+        )
+
+    def conclude(self, account: Account) -> Outcome:
+        """It is there."""
+        self._accounts.changed(account)
+        return Outcome(b"")
+
+
+async def tend(accounts: Accounts, engine: Engine) -> None:
+    """Look after the tokens until cancelled."""
+    while True:
+        await trio.sleep(_TEND_EVERY)
+        uses = accounts.tend()
+        if not uses:
+            continue
+        try:
+            await engine.execute(StoreUses(uses))
+        except ApiError as error:
+            # Memory knows, and what is used on will be stored with the next use.
+            logger.warning("the use of %d tokens was not stored: %s", len(uses), error.code)
+
+
+class StoreUses(Command):
+    """Keep when tokens were used last."""
+
+    __slots__ = ("_uses",)
+
+    def __init__(self, uses: list[Use]) -> None:
+        self._uses = uses
+
+    def apply(self, tx: Transaction) -> None:
+        """Store it."""
+        stored.use_tokens(tx, self._uses)
+
+    def conclude(self, stored: None) -> Outcome:
+        """There is nothing to say."""
+        return Outcome(b"")

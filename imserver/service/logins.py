@@ -1,0 +1,342 @@
+"""Logging in with a password, one's tokens, and changing the password: `token` mode.
+
+A token is made here, told once, and kept as a digest. What a password is said to be never goes
+into a log, an error or the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import string
+from typing import TYPE_CHECKING, Any, Final
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.frames import (
+    DONE,
+    AuthSession,
+    AuthSessions,
+    ChangePassword,
+    Nothing,
+    PasswordLogin,
+    SessionRef,
+    TokenIssued,
+    encode_json,
+)
+from imserver.domain.model import check_user_id, rfc3339
+from imserver.domain.passwords import check_password, normal
+from imserver.service.accounts import Accounts, digest_of, the_accounts
+from imserver.service.engine import Caller, Command, Engine, Outcome
+from imserver.store import accounts as stored
+from imserver.store.audit import Action, Author
+
+if TYPE_CHECKING:
+    from imserver.store.accounts import Account, Token
+    from imserver.store.transaction import Transaction
+
+logger = logging.getLogger(__name__)
+
+TOKEN_PREFIX: Final = "ims_"  # so that one that leaked is recognised
+_SECRET_BYTES: Final = 32
+_ID_PREFIX: Final = "token_"
+_ID_LENGTH: Final = 12  # random characters: 62 bits; no secret
+_ALPHABET: Final = string.ascii_lowercase + string.digits
+_MOST_DEVICE: Final = 128  # characters
+_MOST_PLATFORM: Final = 64  # characters
+
+
+async def password_login(engine: Engine, caller: Caller, request: PasswordLogin) -> bytes:
+    """Give whoever knows a user's password a token.
+
+    No account, a wrong password and an account without one cost the same and are answered alike.
+
+    Raises:
+        ApiError: `wrong_credentials`; `forbidden` where the account is disabled, for who knows
+            its password; `invalid_request`, `too_large`; `rate_limited` after wrong guesses.
+    """
+    accounts = the_accounts(engine)
+    user_id = check_user_id(request.user_id)
+    device = _label(request.device, "device", _MOST_DEVICE)
+    platform = _label(request.platform, "platform", _MOST_PLATFORM)
+    address = caller.peer.address
+    account, known = await _authenticate(engine, accounts, user_id, request.password, address)
+    if account is None:
+        raise ApiError(Code.WRONG_CREDENTIALS)
+    if account.disabled:
+        raise ApiError(Code.FORBIDDEN, "This account is disabled")
+    if known is not None and accounts.passwords.is_outdated(known):
+        again = await accounts.passwords.hash(request.password)
+        await engine.execute(_Rehash(account.uid, known, again))
+    return await engine.execute(
+        _LogIn(accounts, account, Author(user_id, address), device, platform)
+    )
+
+
+async def _authenticate(
+    engine: Engine, accounts: Accounts, user_id: str, password: str, address: str
+) -> tuple[Account | None, str | None]:
+    """Whose password it is, if it is right, and its hash; wrong guesses are counted.
+
+    Raises:
+        ApiError: `rate_limited`, `too_large`, `unavailable`.
+    """
+    backoff = accounts.backoff
+    wait_ms = backoff.begin(user_id, address, known=accounts.is_known_at(user_id, address))
+    if wait_ms:
+        raise ApiError(
+            Code.RATE_LIMITED, "Too many wrong passwords: wait a while", retry_after_ms=wait_ms
+        )
+    try:
+        # As it is before the password is looked at: if that is changed meanwhile, it shows.
+        account = accounts.find(user_id)
+        known = await engine.reader.ask(lambda db: stored.find_password(db, user_id))
+        right = await accounts.passwords.is_right(password, known)
+    except BaseException:
+        backoff.withdraw(user_id, address)
+        raise
+    if not right or account is None:
+        # A name that is nobody's may be a password that went into the wrong field.
+        about = {} if account is None else {"user_id": user_id}
+        logger.info("a wrong password from %s", address or "the machine itself", extra=about)
+        return None, None
+    backoff.right(user_id, address)
+    return account, known
+
+
+class _Rehash(Command):
+    """Keep a password under the parameters of today."""
+
+    __slots__ = ("_new", "_old", "_uid")
+
+    def __init__(self, uid: int, old: str, new: str) -> None:
+        self._uid = uid
+        self._old = old
+        self._new = new
+
+    def apply(self, tx: Transaction) -> None:
+        """Store it, unless it was changed meanwhile."""
+        stored.replace_hash(tx, self._uid, self._old, self._new)
+
+    def conclude(self, stored: None) -> Outcome:
+        """There is nothing to say."""
+        return Outcome(b"")
+
+
+class _LogIn(Command):
+    """Make a token for whom it was found to be."""
+
+    __slots__ = ("_account", "_accounts", "_author", "_device", "_expires_ms", "_platform",
+                 "_secret")  # fmt: skip
+
+    def __init__(
+        self, accounts: Accounts, account: Account, author: Author, device: str, platform: str
+    ) -> None:
+        self._accounts = accounts
+        self._account = account
+        self._author = author
+        self._device = device
+        self._platform = platform
+        self._expires_ms = accounts.expiry()
+        self._secret = TOKEN_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+    def apply(self, tx: Transaction) -> tuple[Token, list[str], bool]:
+        """Store it, if the account still is as it was when the password was right.
+
+        Raises:
+            ApiError: `wrong_credentials`: it is not.
+        """
+        account = stored.find_account(tx.db, self._account.user_id)
+        if account is None or account.disabled or account.password_ms != self._account.password_ms:
+            raise ApiError(Code.WRONG_CREDENTIALS)
+        token, dropped = stored.add_token(
+            tx,
+            self._author,
+            account.user_id,
+            token_id=_ID_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH)),
+            digest=digest_of(self._secret),
+            device=self._device,
+            platform=self._platform,
+            expires_ms=self._expires_ms,
+        )
+        return token, dropped, account.must_change
+
+    def conclude(self, done: tuple[Token, list[str], bool]) -> Outcome:
+        """The token: it is told this once."""
+        token, dropped, must_change = done
+        self._accounts.logged_in(token, dropped)
+        return Outcome(
+            encode_json(
+                TokenIssued(
+                    token=self._secret,
+                    token_id=token.token_id,
+                    user_id=token.user_id,
+                    expires_at=rfc3339(token.expires_ms),
+                    must_change_password=must_change,
+                )
+            )
+        )
+
+
+def list_sessions(engine: Engine, caller: Caller, request: Nothing) -> bytes:
+    """The caller's tokens that let somebody in, and where they are used."""
+    accounts = the_accounts(engine)
+    connected = accounts.connected(caller.user_id)
+    sessions = [
+        AuthSession(
+            token_id=live.token.token_id,
+            device=live.token.device,
+            platform=live.token.platform,
+            address=live.token.address,
+            created_at=rfc3339(live.token.created_ms),
+            used_at=rfc3339(live.used_ms),
+            expires_at=rfc3339(live.expires_ms),
+            current=live.token.token_id == caller.grant.token_id,
+            connected=live.token.token_id in connected,
+        )
+        for live in accounts.tokens_of(caller.user_id)
+    ]
+    return encode_json(AuthSessions(sessions))
+
+
+def logout(engine: Engine, caller: Caller, request: Nothing) -> Revoke:
+    """Revoke the token that the caller uses."""
+    return Revoke(the_accounts(engine), caller, caller.grant.token_id, Action.LOGGED_OUT)
+
+
+def revoke_session(engine: Engine, caller: Caller, request: SessionRef) -> Revoke:
+    """Revoke one of the caller's tokens.
+
+    Raises:
+        ApiError: `not_found`, by the command.
+    """
+    return Revoke(the_accounts(engine), caller, request.token_id, Action.TOKEN_REVOKED)
+
+
+class Revoke(Command):
+    """Let a token of the caller's in no longer; its connections end behind the answer."""
+
+    __slots__ = ("_accounts", "_action", "_author", "_token_id")
+
+    def __init__(self, accounts: Accounts, caller: Caller, token_id: str, action: Action) -> None:
+        self._accounts = accounts
+        self._author = Author(caller.user_id, caller.peer.address)
+        self._token_id = token_id
+        self._action = action
+
+    @property
+    def _user_id(self) -> str:
+        assert self._author.user_id is not None
+        return self._author.user_id
+
+    def apply(self, tx: Transaction) -> None:
+        """Delete it.
+
+        Raises:
+            ApiError: `not_found`.
+        """
+        stored.revoke(tx, self._author, self._user_id, self._token_id, self._action)
+
+    def conclude(self, stored: None) -> Outcome:
+        """It is done."""
+        return Outcome(DONE)
+
+    def finish(self, stored: Any) -> None:
+        """Answer first: it may be the caller's own connection that ends."""
+        super().finish(stored)
+        if not isinstance(stored, ApiError):
+            self._accounts.revoked(self._user_id, self._token_id)
+
+
+def revoke_other_sessions(engine: Engine, caller: Caller, request: Nothing) -> RevokeOthers:
+    """Revoke all of the caller's tokens but the one that is used."""
+    return RevokeOthers(the_accounts(engine), caller)
+
+
+class RevokeOthers(Command):
+    """Let all tokens of the caller's in no longer but one."""
+
+    __slots__ = ("_accounts", "_author", "_keep")
+
+    def __init__(self, accounts: Accounts, caller: Caller) -> None:
+        self._accounts = accounts
+        self._author = Author(caller.user_id, caller.peer.address)
+        self._keep = caller.grant.token_id
+
+    def apply(self, tx: Transaction) -> None:
+        """Delete them."""
+        assert self._author.user_id is not None
+        stored.revoke_all(tx, self._author, self._author.user_id, self._keep)
+
+    def conclude(self, stored: None) -> Outcome:
+        """It is done."""
+        assert self._author.user_id is not None
+        self._accounts.revoked_all(self._author.user_id, self._keep)
+        return Outcome(DONE)
+
+
+async def change_password(engine: Engine, caller: Caller, request: ChangePassword) -> bytes:
+    """Give the caller another password; all their tokens go but the one that is used.
+
+    Raises:
+        ApiError: `forbidden` where the old one is wrong; `invalid_request` where the new one is
+            too short or the same, `too_large`; `rate_limited` after wrong guesses.
+    """
+    accounts = the_accounts(engine)
+    check_password(request.new_password, "new_password")
+    address = caller.peer.address
+    account, _ = await _authenticate(
+        engine, accounts, caller.user_id, request.old_password, address
+    )
+    if account is None:
+        raise ApiError(Code.FORBIDDEN, "old_password is wrong")
+    if normal(request.new_password) == normal(request.old_password):
+        raise ApiError(Code.INVALID_REQUEST, "new_password is the old one")
+    new = await accounts.passwords.hash(request.new_password)
+    return await engine.execute(
+        _ChangePassword(
+            accounts, account, Author(caller.user_id, address), new, caller.grant.token_id
+        )
+    )
+
+
+class _ChangePassword(Command):
+    """Keep another password, unless it was changed meanwhile."""
+
+    __slots__ = ("_account", "_accounts", "_author", "_keep", "_new")
+
+    def __init__(
+        self, accounts: Accounts, account: Account, author: Author, new: str, keep: str
+    ) -> None:
+        self._accounts = accounts
+        self._account = account
+        self._author = author
+        self._new = new
+        self._keep = keep
+
+    def apply(self, tx: Transaction) -> Account:
+        """Store its hash.
+
+        Raises:
+            ApiError: `forbidden`: the old one is no longer right.
+        """
+        user_id = self._account.user_id
+        account = stored.find_account(tx.db, user_id)
+        if account is None or account.disabled or account.password_ms != self._account.password_ms:
+            raise ApiError(Code.FORBIDDEN, "old_password is wrong")
+        return stored.set_password(tx, self._author, user_id, self._new, keep=self._keep)
+
+    def conclude(self, account: Account) -> Outcome:
+        """It is done, and whoever else was logged in is not any more."""
+        self._accounts.changed(account)
+        self._accounts.revoked_all(account.user_id, self._keep)
+        return Outcome(DONE)
+
+
+def _label(text: str | None, name: str, most: int) -> str:
+    text = text or ""
+    if len(text) > most or not text.isprintable():
+        raise ApiError(
+            Code.INVALID_REQUEST,
+            f"{name} must have at most {most} characters, and no control characters",
+        )
+    return text

@@ -1,0 +1,35 @@
+"""The `token` mode: callers are whose token they bring, one that a login with a password gave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from imserver.domain.model import Grant
+from imserver.service.identity import BearerIdentity, must_change_first
+
+if TYPE_CHECKING:
+    from imserver.domain.frames import Login
+    from imserver.live.hub import Session
+    from imserver.service.accounts import Accounts
+    from imserver.service.identity import LookUp
+
+
+class TokenIdentity(BearerIdentity):
+    """Callers are whose token they bring."""
+
+    mode = "token"
+    scheme: ClassVar[dict[str, Any]] = {"type": "http", "scheme": "bearer"}
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    def of_token(self, token: str) -> Grant:
+        """See `BearerIdentity`: `unauthorized` for one that is not known, or not any more."""
+        return self._accounts.admit(token)
+
+    def of_login(self, session: Session, request: Login) -> Grant | LookUp:
+        """See `Identity`: `forbidden` for who has to change their password first."""
+        grant = super().of_login(session, request)
+        if isinstance(grant, Grant) and grant.must_change:
+            raise must_change_first()
+        return grant
