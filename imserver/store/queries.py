@@ -129,19 +129,16 @@ ADD_CLIENT_MESSAGE: Final = (
 
 
 # What a message looks like before a viewer's status is known; see reading.Row.
-def _row_of(messages: str) -> str:
-    return f"""
+_ROW: Final = """
     SELECT m.seq, m.cid, m.sender_uid, s.user_id, c.low_uid, c.high_uid, r.user_id, g.group_id,
            m.type, m.content, m.sent_ms, m.event
-    FROM {messages}
+    FROM message m
     JOIN conversation c ON c.cid = m.cid
     LEFT JOIN user s ON s.uid = m.sender_uid
     LEFT JOIN user r ON r.uid = c.low_uid + c.high_uid - m.sender_uid
     LEFT JOIN "group" g ON g.cid = m.cid
 """
-
-
-MESSAGE_BY_SEQ: Final = f"{_row_of('message m')} WHERE m.seq = ?"
+MESSAGE_BY_SEQ: Final = f"{_ROW} WHERE m.seq = ?"
 
 # What belongs on a page of sync: own messages only where asked for, or in notes to oneself;
 # without a cursor, nothing that was acknowledged out of order.
@@ -153,18 +150,18 @@ _NOT_ACKED: Final = (
 
 
 def _first(start: str, wanted: str) -> str:
-    # Where in the conversation of `i` the first that is wanted stands behind `start`. No more
-    # than a stretch is looked at: if none is among so many, the last of them, as a negative.
-    behind = f"n.cid = i.cid AND n.seq > max({start}, i.from_seq - 1)"
-    return f"""ifnull(
-        (SELECT m.seq
-         FROM (SELECT n.seq, n.cid, n.sender_uid FROM message n
-               WHERE {behind} ORDER BY n.seq LIMIT :stretch) m
-         WHERE {wanted} LIMIT 1),
-        -(SELECT n.seq FROM message n WHERE {behind} ORDER BY n.seq LIMIT 1 OFFSET :stretch - 1))"""
+    # Where in the conversation of `i` the first that is wanted stands behind `start`; as a
+    # negative where to look for it, if there are long runs of the user's own to be stepped over.
+    return f"""CASE
+        WHEN NOT :own AND EXISTS (SELECT 1 FROM run r WHERE r.cid = i.cid AND r.uid = :uid)
+        THEN -max({start} + 1, i.from_seq)
+        ELSE (SELECT m.seq FROM message m
+              WHERE m.cid = i.cid AND m.seq > max({start}, i.from_seq - 1) AND {wanted}
+              ORDER BY m.seq LIMIT 1)
+        END"""
 
 
-# One row a membership interval with something beyond the cursor: the first that is wanted.
+# One row a membership interval with something wanted beyond the cursor: the first of it.
 HEADS_AFTER: Final = f"""
     SELECT {_first(":after", _WANTED)} AS first, i.cid, i.to_seq
     FROM membership i JOIN conversation c ON c.cid = i.cid
@@ -180,23 +177,17 @@ HEADS_UNACKED: Final = f"""
     WHERE i.uid = :uid AND (i.to_seq IS NULL OR i.to_seq > w.delivered_seq)
       AND abs(first) <= ifnull(i.to_seq, abs(first))
 """
-# A piece of one conversation, from a head on: what is wanted of a stretch.
-_STRETCH: Final = """(SELECT n.* FROM message n
-        WHERE n.cid = :cid AND n.seq >= :first AND n.seq <= :upto
-        ORDER BY n.seq LIMIT :stretch) m"""
-_PIECE: Final = f"{_row_of(_STRETCH)} WHERE {_WANTED}"
-PIECE_AFTER: Final = f"{_PIECE} LIMIT :limit"
-PIECE_UNACKED: Final = f"{_PIECE} AND {_NOT_ACKED} LIMIT :limit"
-# Where a stretch ends, if the conversation goes on so far.
-STRETCH_END: Final = """
-    SELECT n.seq FROM message n
-    WHERE n.cid = :cid AND n.seq >= :first AND n.seq <= :upto
-    ORDER BY n.seq LIMIT 1 OFFSET :stretch - 1
-"""
-# How far nobody but a user wrote, from one of their messages on.
-RUN_END: Final = """
-    SELECT to_seq FROM run WHERE cid = ? AND uid = ? AND from_seq <= ?
-    ORDER BY from_seq DESC LIMIT 1
+# A piece of one conversation, from a head on.
+_PIECE: Final = f"{_ROW} WHERE m.cid = :cid AND m.seq >= :first AND m.seq <= :upto AND {_WANTED}"
+PIECE_AFTER: Final = f"{_PIECE} ORDER BY m.seq LIMIT :limit"
+PIECE_UNACKED: Final = f"{_PIECE} AND {_NOT_ACKED} ORDER BY m.seq LIMIT :limit"
+# The long run of a user's messages that a place is in, or the next behind it.
+NEXT_RUN: Final = """
+    SELECT from_seq, to_seq FROM run
+    WHERE cid = ?1 AND uid = ?2 AND to_seq >= ?3
+      AND from_seq >= ifnull((SELECT from_seq FROM run WHERE cid = ?1 AND uid = ?2
+                              AND from_seq <= ?3 ORDER BY from_seq DESC LIMIT 1), 0)
+    ORDER BY from_seq LIMIT 1
 """
 NOTE_RUN: Final = """
     INSERT INTO run (cid, uid, from_seq, to_seq)
@@ -230,17 +221,19 @@ FOLD_SELECTIVE: Final = """
       AND (seq <= min(?3, ?4) OR (seq <= ?3 AND level = 1))
 """
 # The first message beyond a watermark that is the member's to acknowledge and is not yet.
-_HOLE: Final = """
-    (m.sender_uid <> :uid OR :self)
-    AND NOT EXISTS (SELECT 1 FROM selective_ack a
-                    WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq AND a.level >= :level)
-"""
-FIRST_HOLE: Final = f"""
-    SELECT {_first(":after", _HOLE)} AS first
-    FROM membership i
-    WHERE i.uid = :uid AND i.cid = :cid AND (i.to_seq IS NULL OR i.to_seq > :after)
-      AND abs(first) <= ifnull(i.to_seq, abs(first))
-    ORDER BY i.from_seq LIMIT 1
+FIRST_HOLE: Final = """
+    SELECT min(m.seq) FROM (
+        SELECT (SELECT m.seq FROM message m
+                WHERE m.cid = i.cid AND m.seq > max(:after, i.from_seq - 1)
+                  AND m.seq <= min(:upto, ifnull(i.to_seq, :upto))
+                  AND (m.sender_uid <> :uid OR :self)
+                  AND NOT EXISTS (SELECT 1 FROM selective_ack a
+                                  WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq
+                                    AND a.level >= :level)
+                ORDER BY m.seq LIMIT 1) AS seq
+        FROM membership i
+        WHERE i.uid = :uid AND i.cid = :cid AND (i.to_seq IS NULL OR i.to_seq > :after)
+    ) m
 """
 # A cumulative ack tells each sender of their own highest message that it newly covers.
 NEWLY_COVERED: Final = """

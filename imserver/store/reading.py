@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import apsw
 
 _FIRST_PIECE: Final = 8  # messages of a conversation that sync reads at once; it doubles
-STRETCH: Final = 256  # messages of a conversation that are looked at before runs are asked for
 _ENVELOPE_BYTES: Final = 300  # what a message weighs on a page beside its content, roughly
 # Who has not got a message, and whether it still is a certain one.
 _LAGGARDS: Final = {
@@ -44,7 +43,7 @@ _LAGGARDS: Final = {
 
 
 class Row(NamedTuple):
-    """A message as `queries._row_of` gives it, without any viewer's status."""
+    """A message as `queries._ROW` gives it, without any viewer's status."""
 
     seq: int
     cid: int
@@ -240,10 +239,11 @@ def sync_page(
         if after is None
         else (queries.HEADS_AFTER, queries.PIECE_AFTER)
     )
-    args: dict[str, Any] = {"uid": uid, "own": own, "stretch": STRETCH}
+    args: dict[str, Any] = {"uid": uid, "own": own}
     heads = []
     for first, cid, end in every(db, heads_sql, args | {"after": after}):
-        ahead = _Ahead(db, piece_sql, args, cid, first, MAX_SEQ if end is None else end)
+        upto = MAX_SEQ if end is None else end
+        ahead = _Ahead(db, piece_sql, args | {"cid": cid}, first, upto)
         head = first if first > 0 else ahead.following(limit + 1)
         if head is not None:
             heads.append((head, ahead))
@@ -271,36 +271,35 @@ def first_hole(
     db: apsw.Connection, cid: int, uid: int, after: int, level: Level, *, to_self: bool
 ) -> int | None:
     """The first message behind a place that a member could see and has not at a level, or None."""
-    args = {"cid": cid, "uid": uid, "level": int(level), "self": to_self, "stretch": STRETCH}
+    args = {"cid": cid, "uid": uid, "level": int(level), "self": to_self}
     while True:
-        row = db.execute(queries.FIRST_HOLE, args | {"after": after}).fetchone()
-        if row is None or row[0] > 0:
-            return None if row is None else int(row[0])
-        after = _end_of_run(db, cid, uid, -row[0])
-
-
-def _end_of_run(db: apsw.Connection, cid: int, uid: int, seq: int) -> int:
-    """How far nobody but a user wrote: from `seq` on, as far as it is known."""
-    row = one(db, queries.RUN_END, cid, uid, seq)
-    return seq if row is None else max(seq, row[0])
+        run = one(db, queries.NEXT_RUN, cid, uid, after + 1)
+        upto = MAX_SEQ if run is None else run[0] - 1
+        ((hole,),) = every(db, queries.FIRST_HOLE, args | {"after": after, "upto": upto})
+        if hole is not None:
+            return int(hole)
+        if run is None:
+            return None
+        after = run[1]
 
 
 class _Ahead:
     """One conversation's wanted messages, from the first of them on.
 
-    With a negative `first`, there is none up to that place.
+    With a negative `first` it is looked for from there, between the long runs of the user's own.
     """
 
-    __slots__ = ("_args", "_db", "_end", "_first", "_piece", "_rows", "_sql")
+    __slots__ = ("_args", "_db", "_end", "_first", "_piece", "_rows", "_runs", "_sql")
 
     def __init__(
-        self, db: apsw.Connection, sql: str, args: dict[str, Any], cid: int, first: int, end: int
+        self, db: apsw.Connection, sql: str, args: dict[str, Any], first: int, end: int
     ) -> None:
         self._db = db
         self._sql = sql
-        self._args = args | {"cid": cid, "upto": end}
-        # Where to read on; None: there is nothing more.
-        self._first: int | None = first if first > 0 else self._behind(-first)
+        self._args = args
+        self._first: int | None = abs(first)  # where to read on; None: there is nothing more
+        self._runs = first < 0
+        self._end = end
         self._piece = _FIRST_PIECE
         self._rows: list[Row] = []  # read already, the next one last
 
@@ -316,22 +315,21 @@ class _Ahead:
 
     def _read(self, room: int) -> None:
         while not self._rows and self._first is not None:
+            upto, behind = self._upto(self._first)
             wanted = min(self._piece, room)
-            at = {"first": self._first}
-            found = every(self._db, self._sql, self._args | at | {"limit": wanted})
+            bounds = {"first": self._first, "upto": upto, "limit": wanted}
+            found = every(self._db, self._sql, self._args | bounds)
             self._rows = [Row(*row) for row in reversed(found)]
+            self._first = self._rows[0].seq + 1 if len(found) == wanted else behind
             self._piece *= 2
-            if len(found) == wanted:
-                self._first = self._rows[0].seq + 1
-            else:
-                end = self._db.execute(queries.STRETCH_END, self._args | at).fetchone()
-                self._first = None if end is None else self._behind(end[0])
 
-    def _behind(self, seq: int) -> int:
-        """Where to read on behind a stretch that ends at `seq`."""
-        if not self._args["own"]:
-            seq = _end_of_run(self._db, self._args["cid"], self._args["uid"], seq)
-        return seq + 1
+    def _upto(self, first: int) -> tuple[int, int | None]:
+        """How far to read from a place on, and where to read on from there."""
+        if self._runs:
+            run = one(self._db, queries.NEXT_RUN, self._args["cid"], self._args["uid"], first)
+            if run is not None and run[0] <= self._end:
+                return run[0] - 1, run[1] + 1
+        return self._end, None
 
 
 class GroupView(NamedTuple):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imserver.store import reading, transaction
+from imserver.store import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", autouse=True)
 def short_runs_are_long() -> Iterator[None]:
-    """Runs are noted from two messages on, and stretches are three messages long."""
+    """Runs are noted from two messages on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transaction, "LONG_RUN", 2)
-        patch.setattr(reading, "STRETCH", 3)
         yield
