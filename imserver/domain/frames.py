@@ -13,7 +13,17 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.model import Group, Invitation, Member, Message
+from imserver.domain.model import (
+    MAX_CLIENT_MSG_ID,
+    MAX_GROUP_DESCRIPTION,
+    MAX_GROUP_NAME,
+    MAX_USER_ID,
+    MESSAGE_TYPES,
+    Group,
+    Invitation,
+    Member,
+    Message,
+)
 
 MAX_MESSAGE_ID: Final = 128  # characters of the envelope's correlation id
 MAX_LIMIT: Final = 200  # messages on a page of sync
@@ -46,6 +56,21 @@ def request_frame(kind: str, payload: type[Struct]) -> type[Any]:
 # -- requests ---------------------------------------------------------------------------------
 
 
+def _said(**schema: Any) -> Meta:
+    """What the OpenAPI document says of a value. `service` sees to it, in its own words."""
+    return Meta(extra_json_schema=schema)
+
+
+_UserId = Annotated[str, _said(minLength=1, maxLength=MAX_USER_ID)]
+_ClientMsgId = Annotated[str, _said(maxLength=MAX_CLIENT_MSG_ID)]
+_Type = Annotated[str, _said(enum=[*MESSAGE_TYPES, ""])]
+_Status = Annotated[str, _said(enum=["delivered", "read"])]
+_Role = Annotated[str, _said(enum=["admin", "member"])]
+_Name = Annotated[str, _said(minLength=1, maxLength=MAX_GROUP_NAME)]
+_Description = Annotated[str, _said(maxLength=MAX_GROUP_DESCRIPTION)]
+_Limit = Annotated[int, _said(minimum=1, maximum=MAX_LIMIT)]
+
+
 class Nothing(Struct, frozen=True):
     """A request without parameters."""
 
@@ -70,8 +95,8 @@ class SendMessage(Struct, frozen=True, gc=False):
     content: str | None = None
     receiver_id: str | None = None
     group_id: str | None = None
-    type: str | None = None
-    client_msg_id: str | None = None
+    type: _Type | None = None
+    client_msg_id: _ClientMsgId | None = None
 
 
 class GetMessage(Struct, frozen=True):
@@ -84,34 +109,34 @@ class Ack(Struct, frozen=True):
     """Say how far a message has come; `cumulative` means all before it in its conversation too."""
 
     message_id: str
-    status: str
-    cumulative: bool = False
+    status: _Status
+    cumulative: bool | None = None
 
 
 class SyncOffline(Struct, frozen=True):
     """The messages after a cursor, or all that are not acknowledged."""
 
     last_message_id: str | None = None
-    limit: int | None = None
-    include_own: bool = False
-    include_newest: bool = False
+    limit: _Limit | None = None
+    include_own: bool | None = None
+    include_newest: bool | None = None
 
 
 class CreateGroup(Struct, frozen=True):
     """A new group of the caller and `members`."""
 
-    name: str | None = None
-    description: str | None = None
-    members: list[str] | None = None
-    private: bool = False
+    name: _Name | None = None
+    description: _Description | None = None
+    members: list[_UserId] | None = None
+    private: bool | None = None
 
 
 class UpdateGroup(Struct, frozen=True):
     """New properties of a group; what is absent stays."""
 
     group_id: str
-    name: str | None = None
-    description: str | None = None
+    name: _Name | None = None
+    description: _Description | None = None
     private: bool | None = None
 
 
@@ -119,22 +144,22 @@ class AddMembers(Struct, frozen=True):
     """Users to be let into a group."""
 
     group_id: str
-    members: list[str]
+    members: list[_UserId]
 
 
 class MemberRef(Struct, frozen=True):
     """A user in, or about to be in, a group."""
 
     group_id: str
-    user_id: str
+    user_id: _UserId
 
 
 class SetRole(Struct, frozen=True):
     """A member's new role, `admin` or `member`."""
 
     group_id: str
-    user_id: str
-    role: str
+    user_id: _UserId
+    role: _Role
 
 
 class GroupRef(Struct, frozen=True):

@@ -53,7 +53,7 @@ def create_group(engine: Engine, caller: Caller, request: CreateGroup) -> Create
     most = engine.limits.group_members
     if len(others) + 1 > most:
         raise ApiError(Code.TOO_LARGE, f"A group has at most {most} members")
-    return Create(caller, name, description, request.private, list(others))
+    return Create(caller, name, description, bool(request.private), list(others))
 
 
 def check_name(name: str) -> str:

@@ -206,7 +206,7 @@ def ack(engine: Engine, caller: Caller, request: Ack) -> Acknowledge:
     seq = parse_message_id(request.message_id)
     if seq is None:
         raise ApiError(Code.NOT_FOUND, "There is no such message")
-    return Acknowledge(caller, seq, level, request.cumulative)
+    return Acknowledge(caller, seq, level, bool(request.cumulative))
 
 
 class _News(NamedTuple):

@@ -36,7 +36,7 @@ async def sync_offline(engine: Engine, caller: Caller, request: SyncOffline) -> 
                 caller.user_id,
                 after=after,
                 limit=limit,
-                own=request.include_own,
+                own=bool(request.include_own),
                 max_bytes=engine.limits.page_bytes,
             ),
         )

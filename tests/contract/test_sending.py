@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.contract.api import OverWebSocket, acting, code_of, refusal_of
-from tests.support import Refused, login, running_server
+from tests.support import Refused, login, rest, running_server
 
 LIMIT = 64 * 1024  # bytes of content, in UTF-8
 
@@ -24,6 +24,30 @@ async def test_null_and_nothing_mean_absent(absent: str | None, transport: str) 
         group_id = await alice.create_group()
         answer = await alice.send_message(receiver_id=absent, group_id=group_id, content="hello")
         assert answer["message"]["group_id"] == group_id
+
+
+async def test_null_means_absent_for_what_is_yes_or_no_too(transport: str) -> None:
+    async with (
+        running_server() as server,
+        rest(server, "alice") as alice,
+        login(server, "alice") as socket,
+    ):
+
+        async def call(kind: str, path: str, **request: Any) -> dict[str, Any]:
+            if transport == "rest":
+                return await alice.post(path, request)
+            return await socket.call(kind, request)
+
+        sent = await alice.post("/api/v1/messages", {"receiver_id": "alice", "content": "x"})
+        place = sent["message_id"]
+        group = await call("create_group", "/api/v1/groups", name="g", private=None)
+        assert not group["group"].get("private")
+        path = f"/api/v1/messages/{place}/ack"
+        assert (await call("ack", path, message_id=place, status="read", cumulative=None))[
+            "success"
+        ]
+        page = await socket.call("sync_offline", {"include_own": None, "include_newest": None})
+        assert "newest_message_id" not in page
 
 
 @pytest.mark.parametrize("missing", ["receiver_id", "content"])
