@@ -94,7 +94,7 @@ class Backoff:
         in from that address already.
         """
         now = self._clock()
-        network = _network(address)
+        network = network_of(address)
         pair = f"{network} {user_id}"
         wait = self._pairs.wait(pair, now)
         if not known:
@@ -108,20 +108,20 @@ class Backoff:
 
     def right(self, user_id: str, address: str) -> None:
         """What was begun was no wrong guess."""
-        network = _network(address)
+        network = network_of(address)
         self._pairs.forget(f"{network} {user_id}")
         self._users.take_back(user_id)
         self._addresses.take_back(network)
 
     def withdraw(self, user_id: str, address: str) -> None:
         """What was begun came to nothing: neither right nor wrong."""
-        network = _network(address)
+        network = network_of(address)
         self._pairs.take_back(f"{network} {user_id}")
         self._users.take_back(user_id)
         self._addresses.take_back(network)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Whose address it is: in IPv6 one customer has a whole /64 at the least."""
     if ":" not in address:
         return address
@@ -131,4 +131,4 @@ def _network(address: str) -> str:
         return address
     if number.ipv4_mapped is not None:
         return str(number.ipv4_mapped)
-    return str(ipaddress.ip_network((number, 64), strict=False))
+    return str(ipaddress.ipnetwork_of((number, 64), strict=False))

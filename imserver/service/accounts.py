@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.domain.model import Grant
+from imserver.live.backoff import network_of
 from imserver.store.accounts import Use
 
 if TYPE_CHECKING:
@@ -109,8 +110,9 @@ class Accounts:
         }
 
     def is_known_at(self, user_id: str, address: str) -> bool:
-        """Whether a user is logged in from an address."""
-        return any(each.token.address == address for each in self.tokens_of(user_id))
+        """Whether a user is logged in from an address, or one as good as that."""
+        here = network_of(address)
+        return any(network_of(each.token.address) == here for each in self.tokens_of(user_id))
 
     def admit(self, secret: str) -> Grant:
         """Whom a token lets in; it is used.

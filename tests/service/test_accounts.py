@@ -220,6 +220,7 @@ def test_a_revoked_token_is_not_stored_as_used(book: Book) -> None:
 
 def test_where_somebody_is_known(book: Book) -> None:
     assert book.accounts.is_known_at("ann", "192.0.2.1")
+    assert book.accounts.is_known_at("ann", "::ffff:192.0.2.1")
     assert not book.accounts.is_known_at("ann", "192.0.2.2")
     assert not book.accounts.is_known_at("nobody", "192.0.2.1")
     book.now += 30 * DAY
