@@ -131,4 +131,4 @@ def network_of(address: str) -> str:
         return address
     if number.ipv4_mapped is not None:
         return str(number.ipv4_mapped)
-    return str(ipaddress.ipnetwork_of((number, 64), strict=False))
+    return str(ipaddress.ip_network((number, 64), strict=False))
