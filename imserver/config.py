@@ -132,6 +132,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: Annotated[str, Meta(min_length=1)] = "data"
     database: Annotated[str, Meta(min_length=1)] = "imserver.db"
     allow_open_network: bool = False
+    hosts: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     origins: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     proxies: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     auth: Auth = Auth()
@@ -186,6 +187,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             )
         if not re.fullmatch("0?[0-7]{3}", self.socket_mode):
             raise ConfigError('socket_mode must be octal, such as "0660"')
+        for name in self.hosts:
+            if not re.fullmatch(r"[^\s:/?#@,\\\[\]]+|\[?[0-9A-Fa-f:.]+\]?", name):
+                raise ConfigError(f"hosts: {name!r} is no name or address without a port")
         for proxy in self.proxies:
             _check_proxy(proxy)
         self._check_auth()

@@ -40,6 +40,7 @@ from imserver.store.writer import Writer
 from imserver.transport.edge import Edge
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
+from imserver.transport.hosts import Hosts
 from imserver.transport.http import RestLane
 from imserver.transport.listeners import Listener, listen_tcp, listening_unix
 from imserver.transport.metrics import Metrics
@@ -136,11 +137,14 @@ async def open_server(
             accounts=accounts,
             admission=_admission(config) if config.limits_admission else None,
         )
-        origins = Origins(config.origins, loopback=is_loopback(config.host))
+        loopback = is_loopback(config.host)
+        hosts = Hosts(config.hosts, guarded=loopback and config.auth.mode == "open")
+        origins = Origins(config.origins, hosts, loopback=loopback)
         proxies = Proxies(config.proxies)
         gate = _gate(config) if config.limits_admission else None
         lane = WebSocketLane(
             engine,
+            hosts,
             origins,
             proxies,
             gate,
@@ -149,7 +153,7 @@ async def open_server(
             handshake_timeout=config.timeouts.request_head,
             access_log=config.log.access,
         )
-        edge = _edge(config, engine, lane, origins, proxies, gate, database)
+        edge = _edge(config, engine, lane, hosts, origins, proxies, gate, database)
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
             storing.start_soon(lane.run)
@@ -204,6 +208,7 @@ def _edge(
     config: Config,
     engine: Engine,
     lane: WebSocketLane,
+    hosts: Hosts,
     origins: Origins,
     proxies: Proxies,
     gate: Gate | None,
@@ -213,6 +218,7 @@ def _edge(
     metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
     app = build_app(
         engine,
+        hosts,
         origins,
         metrics,
         version=__version__,

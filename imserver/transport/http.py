@@ -205,6 +205,7 @@ class _Application:
         request: Request | None = None
         if scope["type"] == "http":
             state = scope["state"]  # a copy of the connection's, for this request
+            state["by_name"] = bool(state["peer"].address)  # else it came by a Unix socket
             state["peer"] = self._proxies.client(state["peer"], _forwarded(scope))
             request = self._requests.begin(scope, state["peer"])
 

@@ -6,23 +6,26 @@ are not bound by the browser's same-origin policy, so it is the server that has 
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from imserver.transport.hosts import is_this_machine
+
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from imserver.transport.hosts import Hosts
 
 
 class Origins:
     """Admits pages of the server's own origin and those that are allowed expressly.
 
-    A server that listens on loopback only admits the pages of this machine instead: there, a page
-    of anybody's may give itself the server's address under a name of its own (DNS rebinding), and
-    would pass for the same origin.
+    A server that listens on loopback only admits the pages of this machine: there, anybody's page
+    may pass for one of the server's own origin (see `hosts`), unless its name is a listed one.
     """
 
-    def __init__(self, allowed: Collection[str], *, loopback: bool) -> None:
+    def __init__(self, allowed: Collection[str], hosts: Hosts, *, loopback: bool) -> None:
+        self._hosts = hosts
         self._allowed = {origin.lower().rstrip("/") for origin in allowed}
         self._loopback = loopback
 
@@ -41,15 +44,6 @@ class Origins:
             return False
         if parts.scheme not in ("http", "https") or not name:
             return False
-        if self._loopback:
-            return _is_this_machine(name)
+        if self._loopback and not self._hosts.lists(name):
+            return is_this_machine(name)
         return host is not None and parts.netloc.lower() == host.lower()
-
-
-def _is_this_machine(name: str) -> bool:
-    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 section 6.3
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

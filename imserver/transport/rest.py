@@ -18,6 +18,7 @@ from imserver.domain.model import Grant
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
 from imserver.service.identity import USER_HEADER, must_change_first
 from imserver.service.operations import OPERATIONS
+from imserver.transport.hosts import STRANGE_HOST
 from imserver.transport.openapi import describe
 from imserver.transport.requests import REQUEST_ID_HEADER
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
     from imserver.domain.model import Peer
+    from imserver.transport.hosts import Hosts
     from imserver.transport.metrics import Metrics
     from imserver.transport.origins import Origins
 
@@ -58,6 +60,7 @@ _HTTP_CODES: Final = {
 
 def build_app(
     engine: Engine,
+    hosts: Hosts,
     origins: Origins,
     metrics: Metrics | None,
     *,
@@ -76,8 +79,10 @@ def build_app(
     app.register_error_handler(HTTPException, partial(_http_refusal, engine))
 
     async def look_at_origin() -> Response | None:
-        origin = request.headers.get("Origin")
-        if not origins.admits(origin, request.headers.get("Host")):
+        origin, host = request.headers.get("Origin"), request.headers.get("Host")
+        if request.scope["state"]["by_name"] and not hosts.admits(host):
+            return _refusal(engine, ApiError(Code.FORBIDDEN, STRANGE_HOST))
+        if not origins.admits(origin, host):
             error = ApiError(Code.FORBIDDEN, "Pages of this origin may not use the server")
             return _refusal(engine, error)
         if origin and request.method == "OPTIONS" and origins.allows(origin):

@@ -27,6 +27,7 @@ from imserver.domain.errors import CLOSE_REASONS, ApiError, CloseCode, Code
 from imserver.domain.frames import error_body
 from imserver.transport.dispatch import Dispatcher
 from imserver.transport.framing import FrameCutter
+from imserver.transport.hosts import STRANGE_HOST
 from imserver.transport.proxies import FORWARDED_FOR
 from imserver.transport.pump import Pump
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from imserver.live.hub import Session
     from imserver.service.engine import Engine
     from imserver.transport.gate import Gate
+    from imserver.transport.hosts import Hosts
     from imserver.transport.origins import Origins
     from imserver.transport.proxies import Proxies
 
@@ -75,6 +77,7 @@ class WebSocketLane:
     def __init__(
         self,
         engine: Engine,
+        hosts: Hosts,
         origins: Origins,
         proxies: Proxies,
         gate: Gate | None,
@@ -84,6 +87,7 @@ class WebSocketLane:
         handshake_timeout: float,
         access_log: bool = False,
     ) -> None:
+        self._hosts = hosts
         self._origins = origins
         self._proxies = proxies
         self._gate = gate  # what one client of a proxy may have and do
@@ -179,6 +183,9 @@ class WebSocketLane:
             return None
         # Twice the same header is as good as a strange one.
         origin, host = (", ".join(request.headers.get_all(name)) for name in ("Origin", "Host"))
+        if peer.address and not self._hosts.admits(host):  # else it came by a Unix socket
+            await self._refuse(sock, 403, ApiError(Code.FORBIDDEN, STRANGE_HOST))
+            return None
         if not self._origins.admits(origin or None, host):
             await self._refuse(sock, 403, ApiError(Code.FORBIDDEN, "This origin may not connect"))
             return None

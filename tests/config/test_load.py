@@ -116,6 +116,8 @@ def another(key: tuple[str, ...]) -> Any:
             return value + "2"
         case () if key == ("proxies",):
             return ("10.0.0.0/8", "unix")
+        case () if key == ("hosts",):
+            return ("chat.example", "[2001:db8::1]")
         case () if key == ("auth", "algorithms"):
             return ("RS256", "EdDSA")
         case ():
@@ -247,6 +249,10 @@ FILES = [
     ("socket_mode = 660", "socket_mode"),
     ("socket_mode = '0680'", "socket_mode"),
     ("socket_mode = '7777'", "socket_mode"),
+    ("hosts = 'chat.example'", "hosts"),
+    ("hosts = ['chat.example:8080']", "hosts"),
+    ("hosts = ['https://chat.example']", "hosts"),
+    ("hosts = ['two words']", "hosts"),
     ("proxies = '127.0.0.1'", "proxies"),
     ("proxies = ['10.0.0.0/33']", "proxies"),
     ("proxies = ['10.0.0.1/8']", "proxies"),

@@ -88,7 +88,7 @@ NO_REQUESTS = {
     "no request": b"hello\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     "no host": b"GET /health HTTP/1.1\r\n\r\n",
-    "a header without a colon": b"GET /health HTTP/1.1\r\nHost: x\r\nnonsense\r\n\r\n",
+    "a header without a colon": b"GET /health HTTP/1.1\r\nHost: localhost\r\nnonsense\r\n\r\n",
     "a header with NUL": request(OFFLINE, b"X-User-ID: a\x00b"),
     "a space in the target": request(b"/a b"),
     "a target that is no ASCII": request("/群".encode()),

@@ -23,7 +23,7 @@ MEGABYTE = 1 << 20
 async def turned_away(server: Process) -> bool:
     """Whether a new client is refused; the refusal must say why."""
     async with open_raw(server) as raw:
-        await raw.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        await raw.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         status, headers, body = await raw.answer()
         if status == 200:
             return False
@@ -119,19 +119,19 @@ async def one_of_each(server: Process, number: int) -> None:
     async with open_raw(server) as raw:
         match number % 5:
             case 0:
-                await raw.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                await raw.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 await raw.answer()
             case 1:
-                await raw.send(b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Len")
+                await raw.send(b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Len")
             case 2:
                 await raw.send(HANDSHAKE[:50])
                 raw.reset()
             case 3:
-                await raw.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" + HANDSHAKE)
+                await raw.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + HANDSHAKE)
                 await raw.answer()
             case 4:
                 await raw.send(
-                    b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nX-User-ID: a\r\n"
+                    b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nX-User-ID: a\r\n"
                     b"Content-Length: 90\r\n\r\n{"
                 )
                 raw.reset()
@@ -178,7 +178,7 @@ async def test_who_asks_without_reading_is_held_back_and_costs_little(tmp_path: 
     sends = request("send_message", {"receiver_id": "bob", "content": "x" * 1000}) * 50
     reads = request("sync_offline", {"include_own": True, "limit": 200}) * 500
     beats = request("heartbeat") * 1000
-    calls = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 500
+    calls = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500
     async with started(tmp_path) as server, AsyncExitStack() as clients:
         async with login(server, "warm") as warm:
             for _ in range(200):

@@ -330,12 +330,12 @@ async def stuck_clients(server, clients: AsyncExitStack) -> None:
             await sender.call("send_message", {"receiver_id": "stuck", "content": "x" * 60_000})
     await clients.enter_async_context(raw_websocket(server, "mute"))
     reader = await clients.enter_async_context(open_raw(server, receive_buffer=4096))
-    call = b"GET /api/v1/messages/offline HTTP/1.1\r\nHost: x\r\nX-User-ID: stuck\r\n\r\n"
+    call = b"GET /api/v1/messages/offline HTTP/1.1\r\nHost: localhost\r\nX-User-ID: stuck\r\n\r\n"
     await reader.send(call * 3)
     await reader.head()
     half = await clients.enter_async_context(open_raw(server))
     await half.send(
-        b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nX-User-ID: a\r\nContent-Length: 9\r\n\r\n{"
+        b"POST /api/v1/messages HTTP/1.1\r\nHost:\r\nX-User-ID: a\r\nContent-Length: 9\r\n\r\n{"
     )
     assert stuck is not None
 

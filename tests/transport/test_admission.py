@@ -147,7 +147,7 @@ async def test_a_body_that_does_not_come_is_given_up() -> None:
         answer = b""
         async with await trio.open_tcp_stream(*server.address) as stream:
             await stream.send_all(
-                b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nX-User-ID: alice\r\n"
+                b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\n"
                 b"Content-Length: 100\r\n\r\n{"
             )
             with trio.fail_after(PATIENCE):

@@ -24,13 +24,13 @@ from tests.transport.raw import (
     request,
 )
 
-GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = (
-    b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nX-User-ID: alice\r\n"
+    b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\n"
     b'Content-Length: 40\r\n\r\n{"receiver_id":"carol","content":"hello"}'
 )
 CHUNKED = (
-    b"POST /api/v1/groups HTTP/1.1\r\nHost: x\r\nX-User-ID: alice\r\n"
+    b"POST /api/v1/groups HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\n"
     b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"nam\r\n0\r\n\r\n'
 )
 FRAMES = [

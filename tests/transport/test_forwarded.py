@@ -62,7 +62,7 @@ async def test_an_upgrade_on_a_kept_connection_is_whose_it_says() -> None:
             open_raw(server) as raw,
         ):
             await raw.send(
-                b"GET /health HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.1\r\n\r\n"
+                b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 203.0.113.1\r\n\r\n"
             )
             assert (await raw.answer())[0] == 200
             await raw.send(HANDSHAKE[:-2] + b"X-Forwarded-For: 203.0.113.2\r\n\r\n")

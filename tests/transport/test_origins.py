@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imserver.transport.hosts import Hosts
 from imserver.transport.origins import Origins
 from tests.support import rest, running_server
 from tests.transport.raw import HANDSHAKE, open_raw
@@ -37,9 +38,10 @@ OWN = "https://chat.example:8443"
     ],
 )
 def test_admitted(origin: str | None, loopback: bool, admitted: bool) -> None:
-    origins = Origins(["https://friend.example/"], loopback=loopback)
+    hosts = Hosts([], guarded=loopback)
+    origins = Origins(["https://friend.example/"], hosts, loopback=loopback)
     assert origins.admits(origin, "chat.example:8443") is admitted
-    assert Origins(["*"], loopback=loopback).admits(origin, None)
+    assert Origins(["*"], hosts, loopback=loopback).admits(origin, None)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ async def test_a_client_that_says_it_is_done_sending_still_gets_its_answer() -> 
 
 async def test_connection_close_is_obeyed() -> None:
     async with running_server() as server, open_raw(server) as raw:
-        await raw.send(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await raw.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         status, headers, _ = await raw.answer()
         assert (status, headers[b"connection"]) == (200, b"close")
         await raw.end()
@@ -220,7 +220,7 @@ async def test_an_offer_of_http2_is_ignored(settings: str) -> None:
     async with running_server() as server, open_raw(server) as raw:
         for _ in range(2):
             await raw.send(
-                b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+                b"GET /health HTTP/1.1\r\nHost: [::1]\r\nConnection: Upgrade, HTTP2-Settings\r\n"
                 b"Upgrade: h2c\r\nHTTP2-Settings: " + settings.encode() + b"\r\n\r\n"
             )
             status, _, body = await raw.answer()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-GET = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @asynccontextmanager
@@ -184,7 +184,9 @@ async def test_the_operator_comes_in_where_nobody_else_does(tmp_path: Path) -> N
         assert (await bob.request("GET", "/health")).status_code == 503
         async with open_unix(tmp_path / "control.sock") as raw:
             for _ in range(5):
-                await raw.send(b"GET /api/v1/groups HTTP/1.1\r\nHost: x\r\nX-User-ID: a\r\n\r\n")
+                await raw.send(
+                    b"GET /api/v1/groups HTTP/1.1\r\nHost: localhost\r\nX-User-ID: a\r\n\r\n"
+                )
                 assert (await raw.answer())[0] == 200
 
 
