@@ -104,6 +104,14 @@ class Backup(Struct, frozen=True, forbid_unknown_fields=True):
     compress: bool = False
 
 
+class Retention(Struct, frozen=True, forbid_unknown_fields=True):
+    """[retention]: how long messages are kept"""
+
+    days: Annotated[float, Meta(ge=0, le=36_500)] = 0.0
+    megabytes: Annotated[float, Meta(ge=0, le=100_000_000)] = 0.0
+    every: Annotated[float, Meta(ge=1, le=31 * 86_400)] = 3600.0
+
+
 class Admission(Struct, frozen=True, forbid_unknown_fields=True):
     """[admission]: what one user or address may ask for"""
 
@@ -142,6 +150,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     backup: Backup = Backup()
+    retention: Retention = Retention()
     admission: Admission = Admission()
 
     @property

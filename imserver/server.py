@@ -23,6 +23,7 @@ import trio
 
 from imserver.config import Auth, Config, ConfigError, is_loopback
 from imserver.domain.errors import CloseCode
+from imserver.domain.model import DAY_MS
 from imserver.live.backoff import Backoff
 from imserver.live.hub import Hub
 from imserver.live.rates import Rate
@@ -32,6 +33,7 @@ from imserver.service.accounts import Accounts
 from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
 from imserver.service.identity import Identity, OpenIdentity, ProxyIdentity
+from imserver.service.retention import Retention
 from imserver.service.token_identity import TokenIdentity
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
@@ -172,6 +174,7 @@ async def open_server(
                     background.start_soon(sweeper.run)
                     if accounts is not None:
                         background.start_soon(tend, accounts, engine)
+                    background.start_soon(_retention(config, engine).run)
                     for listener in listeners:
                         background.start_soon(edge.accept, listener, connections)
                     try:
@@ -303,6 +306,15 @@ def _gate(config: Config) -> Gate:
         Rate(rates.connections_per_second, rates.connections_burst),
         time.monotonic,
         most_connections=rates.address_connections,
+    )
+
+
+def _retention(config: Config, engine: Engine) -> Retention:
+    return Retention(
+        engine,
+        keep_ms=round(config.retention.days * DAY_MS),
+        most_bytes=round(config.retention.megabytes * 1e6),
+        every=config.retention.every,
     )
 
 

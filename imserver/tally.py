@@ -53,6 +53,15 @@ class Histogram:
             yield bound, so_far
 
 
+class Removals:
+    """What retention has done since the start."""
+
+    def __init__(self) -> None:
+        self.messages = 0  # removed
+        self.failed = 0  # of these, what nobody had got
+        self.ended_ms = 0  # when it last was through, in ms since the epoch; 0: never
+
+
 class Refusals:
     """How often what was refused, by transport (`rest`, `websocket`, `connection`) and code."""
 

@@ -17,8 +17,10 @@ from imserver.domain.model import (
     MAX_CLIENT_MSG_ID,
     MAX_GROUP_DESCRIPTION,
     MAX_GROUP_NAME,
+    MAX_RETENTION_DAYS,
     MAX_USER_ID,
     MESSAGE_TYPES,
+    MIN_RETENTION_DAYS,
     Group,
     Invitation,
     Member,
@@ -68,6 +70,10 @@ _Status = Annotated[str, _said(enum=["delivered", "read"])]
 _Role = Annotated[str, _said(enum=["admin", "member"])]
 _Name = Annotated[str, _said(minLength=1, maxLength=MAX_GROUP_NAME)]
 _Description = Annotated[str, _said(maxLength=MAX_GROUP_DESCRIPTION)]
+_Days = Annotated[
+    float,
+    _said(anyOf=[{"const": 0}, {"minimum": MIN_RETENTION_DAYS, "maximum": MAX_RETENTION_DAYS}]),
+]
 _Limit = Annotated[int, _said(minimum=1, maximum=MAX_LIMIT)]
 
 
@@ -129,6 +135,7 @@ class CreateGroup(Struct, frozen=True):
     description: _Description | None = None
     members: list[_UserId] | None = None
     private: bool | None = None
+    retention_days: _Days | None = None
 
 
 class UpdateGroup(Struct, frozen=True):
@@ -138,6 +145,7 @@ class UpdateGroup(Struct, frozen=True):
     name: _Name | None = None
     description: _Description | None = None
     private: bool | None = None
+    retention_days: _Days | None = None
 
 
 class AddMembers(Struct, frozen=True):
@@ -232,11 +240,18 @@ class Page(Struct, frozen=True, omit_defaults=True):
 
     `newest_message_id`, where asked for, is the newest message of all at that moment, whoever
     may see it: what a client that starts without a cursor resumes from once it has every page.
+
+    `gap` says that messages which would have come after the cursor were removed;
+    `oldest_message_id` is then the oldest that the caller can still see. `failed` are messages of
+    the caller that were removed since before anybody had them.
     """
 
     messages: list[Message]
     has_more: bool
     newest_message_id: str | None = None
+    gap: bool = False
+    oldest_message_id: str | None = None
+    failed: list[str] = []
 
 
 class OneGroup(Struct, frozen=True):

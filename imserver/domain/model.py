@@ -21,6 +21,10 @@ MAX_CLIENT_MSG_ID: Final = 128  # characters
 MAX_GROUP_NAME: Final = 128  # characters
 MAX_GROUP_DESCRIPTION: Final = 1024  # characters
 SYSTEM_USER: Final = "system"  # the sender of system messages; nobody may be called so
+FAILED: Final = "failed"  # the status of what was removed before anybody had it
+DAY_MS: Final = 86_400_000
+MIN_RETENTION_DAYS: Final = 0.001  # a minute and a half
+MAX_RETENTION_DAYS: Final = 36_500
 
 MESSAGE_TYPES: Final = ("text", "image", "file", "voice", "video", "system")
 MESSAGE_PREFIX: Final = "msg_"
@@ -109,6 +113,7 @@ class Group(Struct, frozen=True, omit_defaults=True):
     created_at: str
     updated_at: str
     private: bool = False  # joining needs an invitation
+    retention_days: float = 0  # how long it keeps messages; 0: as long as the server does
 
 
 class Invitation(Struct, frozen=True):

@@ -25,7 +25,7 @@ from imserver.service.admission import Admission, Budget
 from imserver.service.identity import Identity
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer
-from imserver.tally import Refusals
+from imserver.tally import Refusals, Removals
 
 if TYPE_CHECKING:
     from imserver.store.transaction import Transaction
@@ -195,6 +195,7 @@ class Engine:
     accounts: Accounts | None = None  # None: not in `token` mode
     admission: Admission | None = None  # None: everyone may ask for as much as they like
     refusals: Refusals = field(default_factory=Refusals)  # transports count them
+    removals: Removals = field(default_factory=Removals)  # retention counts them
 
     def submit(self, command: Command, done: Callable[[bytes | ApiError], None]) -> None:
         """Queue a write; `done` gets the JSON of its answer or its refusal, in order.

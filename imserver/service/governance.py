@@ -22,7 +22,12 @@ from imserver.domain.frames import (
 )
 from imserver.domain.model import Event, Group, Invitation, Role, check_user_id, rfc3339
 from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
-from imserver.service.groups import check_description, check_name, no_such_group
+from imserver.service.groups import (
+    check_description,
+    check_name,
+    check_retention,
+    no_such_group,
+)
 from imserver.service.notices import Notice, announce
 
 if TYPE_CHECKING:
@@ -73,6 +78,13 @@ class _Governed(Command):
         return Outcome(DONE, tuple(notice.delivery() for notice in stored))
 
 
+class _Properties(NamedTuple):
+    name: str
+    description: str
+    private: bool
+    keep_ms: int | None
+
+
 class _Updated(NamedTuple):
     group: Group
     notice: Notice | None
@@ -86,13 +98,16 @@ def update_group(engine: Engine, caller: Caller, request: UpdateGroup) -> Update
     """
     name = None if request.name is None else check_name(request.name)
     description = None if request.description is None else check_description(request.description)
-    return Update(caller, request.group_id, name, description, request.private)
+    days = request.retention_days
+    if days is not None:
+        check_retention(days)
+    return Update(caller, request.group_id, name, description, request.private, days)
 
 
 class Update(_Governed):
     """Rename, describe, or change who may join; what stays as it was is no news."""
 
-    __slots__ = ("_description", "_name", "_private")
+    __slots__ = ("_description", "_name", "_private", "_retention_days")
 
     def __init__(
         self,
@@ -101,11 +116,13 @@ class Update(_Governed):
         name: str | None,
         description: str | None,
         private: bool | None,
+        retention_days: float | None,
     ) -> None:
         super().__init__(caller, group_id)
         self._name = name
         self._description = description
         self._private = private
+        self._retention_days = retention_days
 
     def apply(self, tx: Transaction) -> _Updated:
         """Store what is new."""
@@ -113,11 +130,13 @@ class Update(_Governed):
         view = tx.view_group(self.group_id)
         assert view is not None
         group = view.group
-        before = (group.name, group.description, bool(group.private))
-        after = (
-            before[0] if self._name is None else self._name,
-            before[1] if self._description is None else self._description,
-            before[2] if self._private is None else self._private,
+        before = _Properties(group.name, group.description, bool(group.private), group.keep_ms)
+        days = self._retention_days
+        after = _Properties(
+            before.name if self._name is None else self._name,
+            before.description if self._description is None else self._description,
+            before.private if self._private is None else self._private,
+            before.keep_ms if days is None else check_retention(days),
         )
         if after == before:
             return _Updated(view.describe(), None)
@@ -138,14 +157,16 @@ class Update(_Governed):
         return Outcome(answer, () if stored.notice is None else (stored.notice.delivery(),))
 
 
-def _changes(before: tuple[str, str, bool], after: tuple[str, str, bool]) -> str:
+def _changes(before: _Properties, after: _Properties) -> str:
     said = []
-    if after[0] != before[0]:
-        said.append(f'the name to "{after[0]}"')
-    if after[1] != before[1]:
+    if after.name != before.name:
+        said.append(f'the name to "{after.name}"')
+    if after.description != before.description:
         said.append("the description")
-    if after[2] != before[2]:
-        said.append("the group to " + ("private" if after[2] else "open"))
+    if after.private != before.private:
+        said.append("the group to " + ("private" if after.private else "open"))
+    if after.keep_ms != before.keep_ms:
+        said.append("how long messages are kept")
     return " and ".join(said)
 
 

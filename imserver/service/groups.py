@@ -19,9 +19,12 @@ from imserver.domain.frames import (
     encode_json,
 )
 from imserver.domain.model import (
+    DAY_MS,
     GROUP_PREFIX,
     MAX_GROUP_DESCRIPTION,
     MAX_GROUP_NAME,
+    MAX_RETENTION_DAYS,
+    MIN_RETENTION_DAYS,
     Event,
     Group,
     Role,
@@ -53,7 +56,8 @@ def create_group(engine: Engine, caller: Caller, request: CreateGroup) -> Create
     most = engine.limits.group_members
     if len(others) + 1 > most:
         raise ApiError(Code.TOO_LARGE, f"A group has at most {most} members")
-    return Create(caller, name, description, bool(request.private), list(others))
+    keep_ms = check_retention(request.retention_days or 0)
+    return Create(caller, name, description, bool(request.private), keep_ms, list(others))
 
 
 def check_name(name: str) -> str:
@@ -81,6 +85,22 @@ def check_description(description: str) -> str:
     return description
 
 
+def check_retention(days: float) -> int | None:
+    """How long a group is to keep its messages, in milliseconds; None: as long as the server.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    if not days:
+        return None
+    if not MIN_RETENTION_DAYS <= days <= MAX_RETENTION_DAYS:
+        raise ApiError(
+            Code.INVALID_REQUEST,
+            f"retention_days must be 0, or {MIN_RETENTION_DAYS} to {MAX_RETENTION_DAYS}",
+        )
+    return round(days * DAY_MS)
+
+
 class _Created(NamedTuple):
     group: Group
     notice: Notice
@@ -90,12 +110,19 @@ class Create(Command):
     """Found a group: the caller owns it, the others are in it from the first message on."""
 
     def __init__(
-        self, caller: Caller, name: str, description: str, private: bool, others: list[str]
+        self,
+        caller: Caller,
+        name: str,
+        description: str,
+        private: bool,
+        keep_ms: int | None,
+        others: list[str],
     ) -> None:
         self._owner = caller.user_id
         self._name = name
         self._description = description
         self._private = private
+        self._keep_ms = keep_ms
         self._others = others
 
     def apply(self, tx: Transaction) -> _Created:
@@ -107,7 +134,9 @@ class Create(Command):
         newcomers = [(self._owner, tx.name_user(self._owner), Role.OWNER)]
         newcomers += [(user, tx.addressee(user), Role.MEMBER) for user in self._others]
         group_id = GROUP_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
-        founded = tx.create_group(group_id, self._name, self._description, self._private)
+        founded = tx.create_group(
+            group_id, self._name, self._description, self._private, self._keep_ms
+        )
         roster = tx.admit(founded, newcomers, tx.next_seq)
         notice = announce(
             tx,

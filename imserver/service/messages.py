@@ -22,6 +22,7 @@ from imserver.domain.frames import (
     status_push,
 )
 from imserver.domain.model import (
+    FAILED,
     MAX_CLIENT_MSG_ID,
     MESSAGE_TYPES,
     Level,
@@ -31,7 +32,7 @@ from imserver.domain.model import (
     parse_message_id,
 )
 from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
-from imserver.store import reading
+from imserver.store import reading, removed
 
 if TYPE_CHECKING:
     from imserver.store.transaction import Transaction
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _PLACEHOLDER_GROUP: Final = "optional_group_id"
 _LEVELS: Final = {"delivered": Level.DELIVERED, "read": Level.READ}
 _DEFAULT_TYPE: Final = "text"
+_SENT: Final = Level.SENT.label
 
 
 def send_message(engine: Engine, caller: Caller, request: SendMessage) -> Send:
@@ -160,11 +162,12 @@ class Send(Command):
         if known.digest != digest:
             raise ApiError(Code.CONFLICT)
         row = reading.find_row(tx.db, known.seq)
-        if row is None:  # retention took the message; what it was is in the request
-            return self._message(known.seq, known.sent_ms)
+        if row is None:  # it was removed; what it was is in the request
+            failed = removed.has_failed(tx.db, uid, known.seq)
+            return self._message(known.seq, known.sent_ms, FAILED if failed else _SENT)
         return reading.views(tx.db, uid, [row])[0]
 
-    def _message(self, seq: int, sent_ms: int) -> Message:
+    def _message(self, seq: int, sent_ms: int, status: str = _SENT) -> Message:
         return Message(
             id=message_id(seq),
             sender_id=self._sender,
@@ -172,7 +175,7 @@ class Send(Command):
             group_id=self._group_id,
             type=self._kind,
             content=self._content,
-            status=Level.SENT.label,
+            status=status,
             timestamp=sent_ms,
         )
 

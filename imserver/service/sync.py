@@ -42,4 +42,13 @@ async def sync_offline(engine: Engine, caller: Caller, request: SyncOffline) -> 
         )
     )
     newest_id = message_id(newest) if request.include_newest else None
-    return encode_json(Page(page.messages, page.has_more, newest_id))
+    return encode_json(
+        Page(
+            page.messages,
+            page.has_more,
+            newest_id,
+            page.gap,
+            None if page.oldest_seq is None else message_id(page.oldest_seq),
+            [message_id(seq) for seq in page.failed],
+        )
+    )

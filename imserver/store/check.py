@@ -277,6 +277,30 @@ RULES: Final = (
         """,
         "conversation {0} has others than user {1} between messages {2} and {3}",
     ),
+    # -- what was removed ---------------------------------------------------------------------
+    Rule(
+        "removed",
+        "what is known of removed messages is about removed messages",
+        f"""
+        SELECT c.cid, c.removed_seq FROM conversation c
+        WHERE c.removed_seq NOT BETWEEN 0 AND {_FLOOR}
+           OR c.removed_other_seq NOT BETWEEN 0 AND max(c.removed_seq - 1, 0)
+           OR EXISTS (SELECT 1 FROM message m
+                      WHERE m.seq IN (c.removed_seq, c.removed_other_seq))
+        """,
+        "conversation {0} has not lost all that it says, up to {1}",
+    ),
+    Rule(
+        "failed",
+        "what failed was removed, and has a sender",
+        f"""
+        SELECT f.uid, f.seq FROM failed f
+        WHERE f.seq NOT BETWEEN 1 AND {_FLOOR} OR f.noted_seq NOT BETWEEN f.seq AND {_NEWEST}
+           OR NOT EXISTS (SELECT 1 FROM user u WHERE u.uid = f.uid)
+           OR EXISTS (SELECT 1 FROM message m WHERE m.seq = f.seq)
+        """,
+        "message {1} of user {0} did not",
+    ),
     # -- acknowledgements ---------------------------------------------------------------------
     Rule(
         "watermarks",

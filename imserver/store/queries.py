@@ -38,12 +38,14 @@ USER_NAME: Final = "SELECT user_id FROM user WHERE uid = ?"
 FIND_DIRECT: Final = "SELECT cid FROM conversation WHERE low_uid = ? AND high_uid = ?"
 ADD_CONVERSATION: Final = "INSERT INTO conversation (low_uid, high_uid) VALUES (?, ?) RETURNING cid"
 ADD_GROUP: Final = (
-    'INSERT INTO "group" (cid, group_id, name, description, private, created_ms, updated_ms)'
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)"
+    'INSERT INTO "group"'
+    " (cid, group_id, name, description, private, keep_ms, created_ms, updated_ms)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)"
 )
 TOUCH_GROUP: Final = 'UPDATE "group" SET updated_ms = ?2, closed = ?3 WHERE cid = ?1'
 CHANGE_GROUP: Final = (
-    'UPDATE "group" SET name = ?2, description = ?3, private = ?4, updated_ms = ?5 WHERE cid = ?1'
+    'UPDATE "group" SET name = ?2, description = ?3, private = ?4, keep_ms = ?5, updated_ms = ?6'
+    " WHERE cid = ?1"
 )
 GROUPS_OF: Final = """
     SELECT g.group_id FROM membership i JOIN "group" g ON g.cid = i.cid
@@ -51,7 +53,7 @@ GROUPS_OF: Final = """
     ORDER BY i.from_seq
 """
 FIND_GROUP: Final = (
-    "SELECT cid, group_id, name, description, private, created_ms, updated_ms, closed"
+    "SELECT cid, group_id, name, description, private, keep_ms, created_ms, updated_ms, closed"
     ' FROM "group" WHERE group_id = ?'
 )
 GROUP_MEMBERS: Final = """

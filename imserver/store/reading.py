@@ -13,6 +13,7 @@ import msgspec
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import (
+    DAY_MS,
     MAX_SEQ,
     MESSAGE_TYPES,
     SYSTEM_USER,
@@ -24,12 +25,13 @@ from imserver.domain.model import (
     Message,
     Role,
     message_id,
+    parse_message_id,
     rfc3339,
 )
-from imserver.store import queries
+from imserver.store import queries, removed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import apsw
 
@@ -81,6 +83,7 @@ class GroupRow(NamedTuple):
     name: str
     description: str
     private: int
+    keep_ms: int | None
     created_ms: int
     updated_ms: int
     closed: int
@@ -208,6 +211,9 @@ class SyncPage(NamedTuple):
 
     messages: list[Message]
     has_more: bool
+    gap: bool = False  # something that would have come after the cursor was removed
+    oldest_seq: int | None = None  # with `gap`: the oldest that the user can still see
+    failed: Sequence[int] = ()  # of the user's messages that nobody got; see `removed.failures`
 
 
 def sync_page(
@@ -234,6 +240,23 @@ def sync_page(
     uid = find_uid(db, user_id)
     if uid is None:
         return SyncPage([], False)
+    page = _merge(db, uid, after, limit, own, max_bytes)
+    if not removed.anything(db):
+        return page
+    last = parse_message_id(page.messages[-1].id) if page.has_more else None
+    failed = removed.failures(db, uid, after, last)
+    if not removed.is_missed(db, uid, after, own=own):
+        return page._replace(failed=failed)
+    heads = every(
+        db, queries.HEADS_AFTER, {"uid": uid, "own": True, "after": 0, "stretch": STRETCH}
+    )
+    oldest = min((first for first, *_ in heads), default=None)
+    return page._replace(gap=True, oldest_seq=oldest, failed=failed)
+
+
+def _merge(
+    db: apsw.Connection, uid: int, after: int | None, limit: int, own: bool, max_bytes: int
+) -> SyncPage:
     heads_sql, piece_sql = (
         (queries.HEADS_UNACKED, queries.PIECE_UNACKED)
         if after is None
@@ -350,6 +373,7 @@ class GroupView(NamedTuple):
             created_at=rfc3339(self.group.created_ms),
             updated_at=rfc3339(self.group.updated_ms),
             private=bool(self.group.private),
+            retention_days=_days(self.group.keep_ms),
         )
 
     def list_members(self) -> list[Member]:
@@ -364,6 +388,11 @@ class GroupView(NamedTuple):
             )
             for user, uid, role, joined_ms in self.members
         ]
+
+
+def _days(keep_ms: int | None) -> float:
+    days, rest = divmod(keep_ms or 0, DAY_MS)
+    return days + rest / DAY_MS if rest else days
 
 
 def find_group(db: apsw.Connection, group_id: str) -> GroupView | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Level, Role
+from imserver.store import removal_queries as queries
 from imserver.store.account_records import TOKENS_LEFT_OUT, Account, Audit
 from imserver.store.lines import Record, Target
 
@@ -25,6 +27,32 @@ LEFT_OUT: Final = {
     ),
     **TOKENS_LEFT_OUT,
 }
+
+
+_REMOVED_COLUMNS: Final = (
+    "conversation.removed_seq", "conversation.removed_uid", "conversation.removed_other_seq",
+)  # fmt: skip
+_REMOVED: Final = """
+    c.removed_seq, (SELECT user_id FROM user WHERE uid = c.removed_uid), c.removed_other_seq
+"""
+
+
+class Removed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How far what was removed from a conversation reaches."""
+
+    seq: int
+    sender: str  # of that one
+    other_seq: int = 0  # the highest that somebody else had sent
+
+    @classmethod
+    def of(cls, seq: int, sender: str | None, other_seq: int) -> Removed | None:
+        """What a conversation's columns say; None: nothing was removed."""
+        return cls(seq, sender or SYSTEM_USER, other_seq) if seq else None
+
+    def put(self, into: Target, cid: int) -> None:
+        """Note it in a conversation."""
+        uid = 0 if self.sender == SYSTEM_USER else into.uid(self.sender)
+        into.db.execute(queries.SET_REMOVED, (cid, self.seq, uid, self.other_seq))
 
 
 class User(Record, tag="user", frozen=True, kw_only=True):
@@ -52,27 +80,31 @@ class User(Record, tag="user", frozen=True, kw_only=True):
 class Direct(Record, tag="direct", frozen=True, kw_only=True):
     """A conversation of two, or of one with themselves."""
 
-    COLUMNS = ("conversation.cid",)
+    COLUMNS = ("conversation.cid", *_REMOVED_COLUMNS)
     FROM = "conversation WHERE low_uid IS NOT NULL"
-    SELECT = """
-        SELECT c.cid, l.user_id, h.user_id FROM conversation c
+    SELECT = f"""
+        SELECT c.cid, l.user_id, h.user_id, {_REMOVED}
+        FROM conversation c
         JOIN user l ON l.uid = c.low_uid JOIN user h ON h.uid = c.high_uid
         ORDER BY c.cid
     """
 
     conversation: int
     users: tuple[str, str]
+    removed: Removed | None = None
 
     @classmethod
     def of(cls, *row: Any) -> Direct:
         """See `Record`."""
-        cid, low, high = row
-        return cls(conversation=cid, users=(low, high))
+        cid, low, high, *removed = row
+        return cls(conversation=cid, users=(low, high), removed=Removed.of(*removed))
 
     def put(self, into: Target) -> None:
         """See `Record`."""
         low, high = sorted(into.uid(user) for user in self.users)
         into.put("conversation (cid, low_uid, high_uid)", self.conversation, low, high)
+        if self.removed is not None:
+            self.removed.put(into, self.conversation)
 
 
 class Group(Record, tag="group", frozen=True, kw_only=True):
@@ -80,12 +112,14 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
 
     COLUMNS = (
         "conversation.cid", "group.cid", "group.group_id", "group.name", "group.description",
-        "group.created_ms", "group.updated_ms", "group.closed", "group.private",
+        "group.created_ms", "group.updated_ms", "group.closed", "group.private", "group.keep_ms",
+        *_REMOVED_COLUMNS,
     )  # fmt: skip
     FROM = '"group"'
-    SELECT = """
-        SELECT cid, group_id, name, description, created_ms, updated_ms, closed, private
-        FROM "group" ORDER BY cid
+    SELECT = f"""
+        SELECT g.cid, g.group_id, g.name, g.description, g.created_ms, g.updated_ms, g.closed,
+               g.private, g.keep_ms, {_REMOVED}
+        FROM "group" g JOIN conversation c ON c.cid = g.cid ORDER BY g.cid
     """
 
     conversation: int
@@ -96,11 +130,14 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
     updated_ms: int
     closed: bool
     private: bool = False
+    keep_ms: int | None = None
+    removed: Removed | None = None
 
     @classmethod
     def of(cls, *row: Any) -> Group:
         """See `Record`."""
-        cid, group_id, name, description, created_ms, updated_ms, closed, private = row
+        cid, group_id, name, description, created_ms, updated_ms, closed, private, *rest = row
+        keep_ms, *removed = rest
         return cls(
             conversation=cid,
             group_id=group_id,
@@ -110,13 +147,16 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
             updated_ms=updated_ms,
             closed=bool(closed),
             private=bool(private),
+            keep_ms=keep_ms,
+            removed=Removed.of(*removed),
         )
 
     def put(self, into: Target) -> None:
         """See `Record`."""
         into.put("conversation (cid)", self.conversation)
         into.put(
-            '"group" (cid, group_id, name, description, created_ms, updated_ms, closed, private)',
+            '"group" (cid, group_id, name, description, created_ms, updated_ms, closed, private,'
+            " keep_ms)",
             self.conversation,
             self.group_id,
             self.name,
@@ -125,7 +165,10 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
             self.updated_ms,
             int(self.closed),
             int(self.private),
+            self.keep_ms,
         )
+        if self.removed is not None:
+            self.removed.put(into, self.conversation)
 
 
 class Invitation(Record, tag="invitation", frozen=True, kw_only=True):
@@ -363,6 +406,39 @@ class SelectiveAck(Record, tag="selective_ack", frozen=True, kw_only=True):
         )
 
 
+class Failed(Record, tag="failed", frozen=True, kw_only=True):
+    """A message that was removed before anybody but its sender had it."""
+
+    COLUMNS = ("failed.uid", "failed.seq", "failed.noted_seq", "failed.removed_ms")
+    FROM = "failed"
+    SELECT = """
+        SELECT u.user_id, f.seq, f.noted_seq, f.removed_ms
+        FROM failed f JOIN user u ON u.uid = f.uid
+        ORDER BY f.uid, f.seq
+    """
+
+    sender: str
+    seq: int
+    noted_seq: int
+    removed_ms: int
+
+    @classmethod
+    def of(cls, *row: Any) -> Failed:
+        """See `Record`."""
+        sender, seq, noted_seq, removed_ms = row
+        return cls(sender=sender, seq=seq, noted_seq=noted_seq, removed_ms=removed_ms)
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        into.put(
+            "failed (uid, seq, noted_seq, removed_ms)",
+            into.uid(self.sender),
+            self.seq,
+            self.noted_seq,
+            self.removed_ms,
+        )
+
+
 KINDS: Final[tuple[type[Record], ...]] = (
     User,
     Account,
@@ -373,6 +449,7 @@ KINDS: Final[tuple[type[Record], ...]] = (
     Message,
     ClientMessage,
     SelectiveAck,
+    Failed,
     Audit,
 )
 

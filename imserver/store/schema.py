@@ -21,6 +21,11 @@ Laws of the data:
 - A password and a token are there as hashes only. What no longer lets anybody in is deleted:
   a revoked token at once, an expired one soon.
 - `audit` is only ever added to; triggers see to it.
+- `conversation.removed_seq` is the highest place of what was removed from it (0: nothing was), and
+  `removed_uid` who sent that; `removed_other_seq` the highest of what anybody else had sent. So
+  everybody can be told of what they miss, and nobody of their own messages.
+- `failed` are removed messages that nobody had got: by their sender and place, with the newest
+  place at the time, behind which their sender is to learn of it.
 """
 
 from __future__ import annotations
@@ -186,6 +191,26 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         to_seq INTEGER NOT NULL,        -- both ends included
         PRIMARY KEY (cid, uid, from_seq)
     ) STRICT, WITHOUT ROWID;
+    """,
+    """
+    -- Retention: what was removed, and what of it had reached nobody.
+    ALTER TABLE conversation ADD COLUMN removed_seq INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE conversation ADD COLUMN removed_uid INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE conversation ADD COLUMN removed_other_seq INTEGER NOT NULL DEFAULT 0;
+
+    -- How long a group keeps its messages; NULL: as long as the server does.
+    ALTER TABLE "group" ADD COLUMN keep_ms INTEGER;
+    CREATE INDEX group_by_keep ON "group" (cid, keep_ms) WHERE keep_ms IS NOT NULL;
+
+    CREATE TABLE failed (
+        uid INTEGER NOT NULL REFERENCES user,
+        seq INTEGER NOT NULL,
+        noted_seq INTEGER NOT NULL,
+        removed_ms INTEGER NOT NULL,
+        PRIMARY KEY (uid, seq)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX failed_by_time ON failed (removed_ms);
     """,
 )
 

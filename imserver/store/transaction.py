@@ -178,10 +178,23 @@ class Transaction:
 
     # -- groups -------------------------------------------------------------------------------
 
-    def create_group(self, group_id: str, name: str, description: str, private: bool) -> Roster:
-        """A new conversation with that group; nobody is in it yet."""
+    def create_group(
+        self,
+        group_id: str,
+        name: str,
+        description: str,
+        private: bool,
+        keep_ms: int | None = None,
+    ) -> Roster:
+        """A new conversation with that group; nobody is in it yet.
+
+        `keep_ms` is how long it keeps its messages; None: as long as the server does.
+        """
         cid = self._insert(queries.ADD_CONVERSATION, None, None)
-        self.db.execute(queries.ADD_GROUP, (cid, group_id, name, description, private, self.now_ms))
+        self.db.execute(
+            queries.ADD_GROUP,
+            (cid, group_id, name, description, private, keep_ms, self.now_ms),
+        )
         return Roster(cid, group_id, private, {})
 
     def roster(self, group_id: str) -> Roster | None:
@@ -243,9 +256,13 @@ class Transaction:
         self.db.execute(queries.TOUCH_GROUP, (roster.cid, self.now_ms, 1))
         self._drop_roster(roster.group_id)
 
-    def change_group(self, roster: Roster, name: str, description: str, private: bool) -> Roster:
+    def change_group(
+        self, roster: Roster, name: str, description: str, private: bool, keep_ms: int | None
+    ) -> Roster:
         """Give a group new properties."""
-        self.db.execute(queries.CHANGE_GROUP, (roster.cid, name, description, private, self.now_ms))
+        self.db.execute(
+            queries.CHANGE_GROUP, (roster.cid, name, description, private, keep_ms, self.now_ms)
+        )
         return self._keep_roster(structs.replace(roster, private=private))
 
     def invite(self, cid: int, uid: int, by_uid: int) -> bool:

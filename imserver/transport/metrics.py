@@ -103,6 +103,20 @@ class _Parts(Collector):
             {(kind,): count for kind, count in writer.stored.items()},
             "type",
         )
+        removals = self._engine.removals
+        yield _counter(
+            "imserver_messages_removed", "Messages removed by retention.", removals.messages
+        )
+        yield _counter(
+            "imserver_messages_failed",
+            "Of these, messages that nobody had got.",
+            removals.failed,
+        )
+        yield _gauge(
+            "imserver_retention_ended_seconds",
+            "When retention was last through, as Unix time; 0 if it never was.",
+            removals.ended_ms // 1000,
+        )
         yield _gauge("imserver_writes_queued", "Writes that wait for a batch.", writer.queued)
         yield _gauge(
             "imserver_reads_queued",

@@ -284,7 +284,7 @@ async def test_it_can_be_read_by_a_machine_that_knows_nothing_else() -> None:
     for name, fields in (
         ("send_message", {"receiver_id", "group_id", "type", "content", "client_msg_id"}),
         ("ack", {"status", "cumulative"}),
-        ("create_group", {"name", "description", "members", "private"}),
+        ("create_group", {"name", "description", "members", "private", "retention_days"}),
     ):
         schema = by_name[name]["requestBody"]["content"][JSON]["schema"]
         if "$ref" in schema:

@@ -54,6 +54,7 @@ class Circle:
     created: int
     updated: int
     private: bool = False
+    days: float = 0  # how long it keeps messages
     admins: set[str] = field(default_factory=set)
     members: dict[str, int] = field(default_factory=dict)  # when each one came
     stays: dict[str, list[list[int | None]]] = field(default_factory=dict)  # first and last seq
@@ -82,6 +83,11 @@ class Oracle:
         self.keys: dict[tuple[str, str], tuple[tuple[Any, ...], Post]] = {}
         self.devices: dict[Device, list[dict[str, Any]]] = {}  # what each is pushed
         self.invitations: dict[tuple[str, str], tuple[str, int]] = {}  # by user and group
+        self.removed: set[int] = set()
+        self.failed: dict[int, int] = {}  # what nobody had got when it was removed, and the newest
+        # Up to where nothing is missing, by user and conversation: with removed messages this
+        # depends on what was there when something was acknowledged.
+        self.marks: dict[tuple[str, object], int] = {}
         self._most_members = most_members
 
     # -- what is true -------------------------------------------------------------------------
@@ -90,8 +96,20 @@ class Oracle:
     def newest(self) -> int:
         return len(self.posts)
 
+    @property
+    def kept(self) -> list[Post]:
+        return [post for post in self.posts if post.seq not in self.removed]
+
+    @property
+    def gone(self) -> list[Post]:
+        return [post for post in self.posts if post.seq in self.removed]
+
     def post(self, seq: int) -> Post | None:
-        return self.posts[seq - 1] if 1 <= seq <= len(self.posts) else None
+        there = 1 <= seq <= len(self.posts) and seq not in self.removed
+        return self.posts[seq - 1] if there else None
+
+    def mark(self, user: str, post: Post) -> int:
+        return self.marks.get((user, post.conversation), 0)
 
     def sees(self, user: str, post: Post) -> bool:
         """Whether a message is the user's to see."""
@@ -120,6 +138,28 @@ class Oracle:
         ]
         return LABELS[min((self.level(user, post) for user in others), default=0)]
 
+    def misses(self, user: str, after: int | None, own: bool) -> bool:
+        """Whether something that a sync was to bring is gone."""
+        return any(
+            self.sees(user, post)
+            and (own or self.is_for(user, post))
+            and post.seq > (self.mark(user, post) if after is None else after)
+            for post in self.gone
+        )
+
+    def oldest(self, user: str) -> str | None:
+        return next((post.id for post in self.kept if self.sees(user, post)), None)
+
+    def failures(self, user: str, after: int | None, last: int | None) -> list[str]:
+        """What failed since the newest message was `after`, until it was the one before `last`."""
+        return [
+            f"msg_{seq}"
+            for seq, newest in sorted(self.failed.items())
+            if self.posts[seq - 1].sender == user
+            and newest >= (after or 0)
+            and (last is None or newest < last)
+        ]
+
     def show(self, viewer: str | None, post: Post) -> dict[str, Any]:
         """A message as the viewer gets it; None: as it is pushed when it is new."""
         shown = {"id": post.id, "sender_id": post.sender}
@@ -128,6 +168,8 @@ class Oracle:
         if post.group is not None:
             shown["group_id"] = post.group
         status = "sent" if viewer is None else self.status(viewer, post)
+        if post.seq in self.removed:  # to a sender who sends it again
+            status = "failed" if post.seq in self.failed else "sent"
         shown |= {
             "type": post.kind,
             "content": post.content,
@@ -143,12 +185,12 @@ class Oracle:
         if after is not None:
             return [
                 post
-                for post in self.posts
+                for post in self.kept
                 if post.seq > after and self.sees(user, post) and (own or self.is_for(user, post))
             ]
         return [
             post
-            for post in self.posts
+            for post in self.kept
             if (self.is_for(user, post) and not self.level(user, post))
             or (own and self._is_recent_own(user, post))
         ]
@@ -158,6 +200,8 @@ class Oracle:
         # acknowledged something behind it, and everything before that.
         if post.sender != user or post.to_oneself or not self.sees(user, post):
             return False
+        if any(gone.conversation == post.conversation for gone in self.gone):
+            return post.seq > self.mark(user, post)
         for other in self.posts:
             if other.conversation == post.conversation and self.is_for(user, other):
                 if not self.level(user, other):
@@ -219,14 +263,22 @@ class Oracle:
         if cumulative:
             covered = [
                 other
-                for other in self.posts[:seq]
-                if other.conversation == post.conversation and self.is_for(user, other)
+                for other in self.kept
+                if other.seq <= seq
+                and other.conversation == post.conversation
+                and self.is_for(user, other)
             ]
         news: dict[str, int] = {}
+        hole = self._hole(user, post, self.mark(user, post))
+        closes = cumulative or (
+            self.level(user, post) < level and (hole is None or hole.seq >= seq)
+        )
         for other in covered:
             if self.level(user, other) < level:
                 self.reached[user, other.seq] = level
                 news[other.sender] = other.seq
+        if closes and seq > self.mark(user, post):
+            self.marks[user, post.conversation] = self._closed(user, post)
         if news:
             change = {"status": LABELS[level], "user_id": user, "timestamp": self.now}
             if cumulative:
@@ -237,6 +289,53 @@ class Oracle:
             highest = max(news.values())
             self._push_status({user}, {"message_id": f"msg_{highest}"} | change, device)
         return DONE
+
+    def _hole(self, user: str, post: Post, after: int) -> Post | None:
+        """The first message behind a place, of that conversation, that the user has not got."""
+        for other in self.kept:
+            behind = other.conversation == post.conversation and other.seq > after
+            if behind and self.is_for(user, other) and not self.level(user, other):
+                return other
+        return None
+
+    def _closed(self, user: str, post: Post) -> int:
+        """How far behind a message, with all before it, the user has got everything."""
+        hole = self._hole(user, post, post.seq)
+        return max(
+            other.seq
+            for other in self.kept
+            if other.conversation == post.conversation
+            and self.level(user, other)
+            and (hole is None or other.seq < hole.seq)
+        )
+
+    def expire(self, before: int, group: str | None, piece: int) -> tuple[int, list[Any], bool]:
+        """Remove a piece of what was sent before a time: how many, who lost what, and if more."""
+        old: list[Post] = []
+        for post in self.kept:
+            if group is None or post.group == group:
+                if post.at >= before or len(old) == piece:
+                    break
+                old.append(post)
+        conversations = dict.fromkeys(post.conversation for post in old)
+        old.sort(key=lambda post: list(conversations).index(post.conversation))
+        failed = [post for post in old if self._failed(post)]
+        self.removed |= {post.seq for post in old}
+        for post in failed:
+            self.failed[post.seq] = self.newest
+            change = {"status": "failed", "user_id": "system", "timestamp": self.now}
+            self._push_status({post.sender}, {"message_id": post.id} | change, None)
+        return len(old), [(post.sender, post.seq) for post in failed], len(old) == piece
+
+    def _failed(self, post: Post) -> bool:
+        if post.sender == "system" or post.to_oneself:
+            return False
+        if post.pair is not None:
+            others = [post.receiver]
+        else:
+            stays = self.circles[post.group].stays
+            others = [u for u in stays if u != post.sender and self.sees(u, post)]
+        return bool(others) and not any(self.level(user, post) for user in others)
 
     def create(
         self,
@@ -295,6 +394,7 @@ class Oracle:
         name: str | None = None,
         description: str | None = None,
         private: bool | None = None,
+        retention_days: float | None = None,
     ) -> dict[str, Any] | str:
         circle, refusal = self._governed(by, group, 1)
         if circle is None:
@@ -309,6 +409,9 @@ class Oracle:
         if private not in (None, circle.private):
             circle.private = private
             changes.append(f"the group to {'private' if private else 'open'}")
+        if retention_days not in (None, circle.days):
+            circle.days = retention_days
+            changes.append("how long messages are kept")
         if changes:
             circle.updated = self.now
             self._announce(circle, f"{by} changed {' and '.join(changes)}", "updated", by, by)
@@ -440,7 +543,11 @@ class Oracle:
             "created_at": _date(circle.created),
             "updated_at": _date(circle.updated),
         }
-        return described | {"private": True} if circle.private else described
+        if circle.private:
+            described["private"] = True
+        if circle.days:
+            described["retention_days"] = circle.days
+        return described
 
     # -- how ----------------------------------------------------------------------------------
 
@@ -458,6 +565,7 @@ class Oracle:
     def _admit(self, circle: Circle, user: str) -> None:
         circle.members[user] = self.now
         circle.stays.setdefault(user, []).append([self.newest + 1, None])
+        self.marks.setdefault((user, circle.id), self.newest)
         circle.updated = self.now
         self.invitations.pop((user, circle.id), None)
 

@@ -35,8 +35,10 @@ from hypothesis.stateful import (
 
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.engine import Caller, Command, Limits, Outcome
-from imserver.store import transaction
-from tests.properties.oracle import LABELS, Device, Oracle, Post
+from imserver.service.retention import Remove
+from imserver.store import removal, transaction
+from imserver.store.check import check
+from tests.properties.oracle import LABELS, Device, Oracle
 from tests.service.engines import Engines, MemoryLink, answered
 from tests.store.failures import disk_gone, full_disk
 
@@ -78,6 +80,9 @@ governance = st.one_of(
                 {"private": True},
                 {"private": False},
                 {"name": "again", "description": "", "private": True},
+                {"retention_days": 30},
+                {"retention_days": 0.5, "name": "brief"},
+                {"retention_days": 0},
             ]
         ),
     ),
@@ -153,9 +158,14 @@ class EngineMachine(RuleBasedStateMachine):
         batch=st.sampled_from([1, 3, 1000]),
         outbox_bytes=st.sampled_from([600, 5000, 1 << 20]),
         remembered=st.sampled_from([1, 4, 200_000]),
+        piece=st.sampled_from([1, 3, 200]),
     )
-    def begin(self, page_bytes: int, batch: int, outbox_bytes: int, remembered: int) -> None:
+    def begin(
+        self, page_bytes: int, batch: int, outbox_bytes: int, remembered: int, piece: int
+    ) -> None:
         self.patches = pytest.MonkeyPatch()
+        self.patches.setattr(removal, "PIECE", piece)
+        self.patches.setattr(removal, "MOST_SECONDS", float("inf"))
         self.patches.setattr(transaction, "_MOST_REMEMBERED", remembered)
         self.folder = tempfile.mkdtemp(prefix="imserver-")
         self.page_bytes = page_bytes
@@ -184,6 +194,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.commit()
             self.check_everything()
             self.engines.stop()
+            assert [found for found in check(Path(self.engines.path)) if found.problems] == []
         finally:
             logging.getLogger("imserver.store.writer").removeFilter(self.hush)
             self.patches.undo()
@@ -379,6 +390,29 @@ class EngineMachine(RuleBasedStateMachine):
         device = self._device(user, via)
         self._write(Action(f"{what}_group", user, device, {"group_id": group}, tell), held)
 
+    @precondition(lambda self: self.oracle.posts)
+    @rule(pick=numbers, group=st.one_of(st.none(), st.none(), numbers), pieces=st.integers(1, 4),
+          held=st.booleans())  # fmt: skip
+    def remove(self, pick: int, group: int | None, pieces: int, held: bool) -> None:
+        """Retention removes some of the oldest: in one transaction with what waits, or not."""
+        before = self.oracle.posts[pick % self.oracle.newest].at + 1
+        where = None if group is None or not self.oracle.circles else self._group(group)
+
+        def tell(oracle: Oracle, _: Any) -> Any:
+            return oracle.expire(before, where, removal.PIECE)
+
+        for _ in range(pieces):
+            self.waiting.append(Action("remove", "", None, {"before": before, "in": where}, tell))
+        if not held:
+            self.commit()
+
+    def _remove(self, request: dict[str, Any]) -> Remove:
+        cid = None
+        if request["in"] is not None:
+            question = 'SELECT cid FROM "group" WHERE group_id = ?'
+            cid = self.engines.database.writer.execute(question, (request["in"],)).fetchone()[0]
+        return Remove(lambda tx: removal.remove_older(tx, request["before"], cid))
+
     @rule()
     def poison(self) -> None:
         self.waiting.append(None)
@@ -427,13 +461,19 @@ class EngineMachine(RuleBasedStateMachine):
         commands = [
             Poison()
             if action is None
+            else self._remove(action.request)
+            if action.name == "remove"
             else self.engines.command(action.name, self._caller(action), action.request)
             for action in actions
         ]
         answers = self.engines.run(self.engines.burst, commands)
         return [
-            answer.code if isinstance(answer, ApiError) else answered(action.name, answer)
-            for action, answer in zip(actions, answers, strict=True)
+            answer.code
+            if isinstance(answer, ApiError)
+            else command.piece
+            if isinstance(command, Remove)
+            else answered(action.name, answer)
+            for action, command, answer in zip(actions, commands, answers, strict=True)
         ]
 
     def _write(self, action: Action, held: bool) -> None:
@@ -553,7 +593,7 @@ class EngineMachine(RuleBasedStateMachine):
         for (user, seq), message in zip(looks, shown, strict=True):
             assert message == self.oracle.look(user, seq)
         for (user, after, own), page in zip(syncs, pages, strict=True):
-            self._check_page(user, page, self.oracle.backlog(user, after, own), 200)
+            self._check_page(user, page, after, own, 200)
 
     async def _ask_everything(self, looks: list[Any], syncs: list[Any]) -> tuple[Any, Any]:
         ask = self.engines.ask
@@ -577,18 +617,24 @@ class EngineMachine(RuleBasedStateMachine):
         cursor = after
         for _ in range(self.oracle.newest + 1):
             page = self._ask("sync_offline", user, _sync_request(cursor, limit, own))
-            self._check_page(user, page, self.oracle.backlog(user, cursor, own), limit)
+            self._check_page(user, page, cursor, own, limit)
             if not page["has_more"]:
                 return
             cursor = int(page["messages"][-1]["id"][4:])
         raise AssertionError("the pages do not end")
 
-    def _check_page(self, user: str, page: Any, backlog: list[Post], limit: int) -> None:
+    def _check_page(self, user: str, page: Any, after: int | None, own: bool, limit: int) -> None:
+        backlog = self.oracle.backlog(user, after, own)
         got = page["messages"]
         assert got == [self.oracle.show(user, post) for post in backlog[: len(got)]]
         assert page["has_more"] is (len(got) < len(backlog))
         assert len(got) <= limit
         assert page["newest_message_id"] == f"msg_{self.oracle.newest}"
+        missed = self.oracle.misses(user, after, own)
+        assert page.get("gap", False) is missed
+        assert page.get("oldest_message_id") == (self.oracle.oldest(user) if missed else None)
+        last = int(got[-1]["id"][4:]) if page["has_more"] else None
+        assert page.get("failed", []) == self.oracle.failures(user, after, last)
         size = sum(len(msgspec.json.encode(message)) for message in got)
         assert len(got) <= 1 or size <= self.page_bytes
         if len(got) < min(limit, len(backlog)):

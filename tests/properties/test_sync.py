@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imserver.store import reading
+from imserver.store import reading, removal
 from imserver.store.transaction import Transaction
 from tests.properties.oracle import LABELS, Oracle, Post
 from tests.service.engines import Engines
@@ -29,6 +30,7 @@ steps = st.one_of(
     st.tuples(st.just("tell"), users, users, sizes),
     st.tuples(st.just("ack"), users, st.integers(0, 20), st.booleans()),
     st.tuples(st.sampled_from(["join", "leave"]), users, groups),
+    st.tuples(st.just("remove"), st.integers(0, 20), st.one_of(st.none(), groups)),
 )
 
 
@@ -78,6 +80,13 @@ def _take(engines: Engines, tx: Transaction, oracle: Oracle, names: list[str], s
                 engines.apply(tx, "ack", user, request | {"cumulative": cumulative})
                 oracle.ack(user, None, seq=seq, level=1, cumulative=cumulative)
             return
+        case ("remove", count, number):
+            # The clock stands still, so that all are as old as each other.
+            where = None if number is None else names[number]
+            kept = [post for post in oracle.kept if where in (None, post.group)][:count]
+            if kept:
+                _remove(tx, oracle, where, len(kept))
+            return
         case ("join" | "leave" as what, user, number):
             engines.apply(tx, f"{what}_group", user, {"group_id": names[number]})
             getattr(oracle, what)(user, group=names[number])
@@ -92,6 +101,17 @@ def _take(engines: Engines, tx: Transaction, oracle: Oracle, names: list[str], s
         content="x" * size,
         key=None,
     )
+
+
+def _remove(tx: Transaction, oracle: Oracle, where: str | None, count: int) -> None:
+    tx.begin()
+    cid = None if where is None else tx.find_closed(where)
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(removal, "PIECE", count)
+        patches.setattr(removal, "MOST_SECONDS", float("inf"))
+        removed = removal.remove_older(tx, 1, cid)
+    tx.commit()
+    assert removed == oracle.expire(1, where, count)
 
 
 def _read_all(
@@ -113,6 +133,12 @@ def _read_all(
         assert page.has_more is (len(got) < len(backlog))
         assert bool(got) is bool(backlog)
         sizes = [len(msgspec.json.encode(message)) for message in got]
+        assert page.gap is oracle.misses(user, after, own)
+        oldest = None if page.oldest_seq is None else f"msg_{page.oldest_seq}"
+        assert oldest == (oracle.oldest(user) if page.gap else None)
+        last = int(got[-1].id[4:]) if page.has_more else None
+        failed = [f"msg_{seq}" for seq in page.failed]
+        assert failed == oracle.failures(user, after, last)
         assert len(got) <= limit
         assert len(got) <= 1 or sum(sizes) <= max_bytes
         if len(got) < min(limit, len(backlog)):

@@ -6,13 +6,15 @@ Made by the engine's own operations, so that nothing is in it that no server wou
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import apsw
 
 from imserver.service.engine import Command, Outcome
-from imserver.store import accounts, transaction
+from imserver.service.retention import Remove
+from imserver.store import accounts, removal, transaction
 from imserver.store.audit import Author
 from tests.service.engines import Caller, Engines
 
@@ -101,11 +103,21 @@ async def _live(engines: Engines) -> None:
     await do("invite", "bob", group_id=group, user_id="李雷")
     await do("join_group", "李雷", group_id=group)
     await do("remove_member", "bob", group_id=group, user_id="dave")
-    await do("update_group", "bob", group_id=group, name="The board", description="of directors")
+    changes = {"name": "The board", "description": "of directors", "retention_days": 30}
+    await do("update_group", "bob", group_id=group, **changes)
     await do("transfer_group", "alice", group_id=group, user_id="bob")
     group = (await do("create_group", "carol", name="Gone", members=["dave"]))["group"]["id"]
     await do("dissolve_group", "carol", group_id=group)
     await _accounts(engines)
+
+    # What nobody had got when it was too old, and what somebody had. Last: what is below the
+    # highest place that was removed may have been removed too.
+    first = await say("carol", "hello?", receiver_id="away", client_msg_id="lost")
+    await do("ack", "away", message_id=first, status="delivered")
+    await say("carol", "hello??", receiver_id="away", client_msg_id="lost too")
+    cid = engines.database.writer.execute("SELECT max(cid) FROM conversation").fetchone()[0]
+    piece = partial(removal.remove_older, before_ms=engines.now_ms + 1, cid=cid)
+    await engines.engine.execute(Remove(piece))
 
 
 class _Stored(Command):
@@ -161,7 +173,7 @@ async def _accounts(engines: Engines) -> None:
 
 # No password gives this hash.
 HASH = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$" + "A" * 43
-USERS = ["alice", "bob", "carol", "dave", "nobody", "李雷"]
+USERS = ["alice", "bob", "carol", "dave", "nobody", "李雷", "away"]
 
 
 def seen(engines: Engines) -> dict[str, Any]:

@@ -22,20 +22,25 @@ from tests.support import rest
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Whom and what `life` has: users 1 alice, 2 bob, 3 李雷, 4 carol, 5 nobody, 6 dave; conversations
-# 1 alice and bob, 2 李雷 alone, 3 carol and nobody, 4 a group, 5 a closed one, 6 a private one.
+# Whom and what `life` has: users 1 alice, 2 bob, 3 李雷, 4 carol, 5 nobody, 6 dave, 7 away;
+# conversations 1 alice and bob, 2 李雷 alone, 3 carol and nobody, 4 a group, 5 a closed one, 6 a
+# private one, 7 a dissolved one, 8 carol and away, from which everything was removed.
+FLOOR_0 = "DELETE FROM meta WHERE key = 'seq_floor'; "
 BREAKAGES = [
     ("references", "UPDATE message SET cid = 99 WHERE seq = 1"),
-    ("meta", "INSERT INTO meta VALUES ('seq_floor', 'many')"),
-    ("meta", "INSERT INTO meta VALUES ('seq_floor', -1)"),
-    ("meta", f"INSERT INTO meta VALUES ('lost_after:{7:020d}', 7), ('seq_floor', 9)"),
-    ("meta", f"INSERT INTO meta VALUES ('lost_after:{30:020d}', 40), ('seq_floor', 40)"),
-    ("order", "DELETE FROM message WHERE seq = 2"),
-    ("order", "DELETE FROM message WHERE seq = 1"),
-    ("order", "INSERT INTO meta VALUES ('seq_floor', 3); DELETE FROM message WHERE seq = 4"),
-    ("order", "UPDATE message SET seq = 999 WHERE seq = 25"),
-    ("lost", "INSERT INTO meta VALUES ('seq_floor', 3)"),
-    ("lost", f"INSERT INTO meta VALUES ('lost_after:{20:020d}', 30), ('seq_floor', 31)"),
+    ("meta", "INSERT OR REPLACE INTO meta VALUES ('seq_floor', 'many')"),
+    ("meta", "INSERT OR REPLACE INTO meta VALUES ('seq_floor', -1)"),
+    ("meta", f"INSERT OR REPLACE INTO meta VALUES ('lost_after:{7:020d}', 7), ('seq_floor', 9)"),
+    ("meta", f"INSERT OR REPLACE INTO meta VALUES ('lost_after:{30:020d}', 40), ('seq_floor', 40)"),
+    ("order", FLOOR_0 + "DELETE FROM message WHERE seq = 2"),
+    ("order", FLOOR_0 + "DELETE FROM message WHERE seq = 1"),
+    (
+        "order",
+        "INSERT OR REPLACE INTO meta VALUES ('seq_floor', 3); DELETE FROM message WHERE seq = 4",
+    ),
+    ("order", FLOOR_0 + "UPDATE message SET seq = 999 WHERE seq = 25"),
+    ("lost", "INSERT OR REPLACE INTO meta VALUES ('seq_floor', 3)"),
+    ("lost", f"INSERT OR REPLACE INTO meta VALUES ('lost_after:{20:020d}', 30), ('seq_floor', 31)"),
     ("users", "UPDATE user SET user_id = 'system' WHERE uid = 5"),
     ("users", "UPDATE user SET user_id = '' WHERE uid = 5"),
     ("accounts", "UPDATE account SET password = 'secret' WHERE uid = 1"),
@@ -99,8 +104,17 @@ BREAKAGES = [
     ("sends", "UPDATE client_message SET seq = 7 WHERE seq = 1"),  # bob's
     ("sends", "UPDATE client_message SET sent_ms = 5 WHERE seq = 1"),
     ("sends", "UPDATE client_message SET digest = X'00' WHERE seq = 1"),
+    ("removed", "UPDATE conversation SET removed_seq = 999 WHERE cid = 1"),
+    ("removed", "UPDATE conversation SET removed_seq = 4 WHERE cid = 1"),
+    ("removed", "UPDATE conversation SET removed_other_seq = removed_seq WHERE cid = 8"),
+    ("removed", "UPDATE conversation SET removed_other_seq = 4 WHERE cid = 8"),
+    ("failed", "UPDATE failed SET seq = 999"),
+    ("failed", "UPDATE failed SET seq = 4"),
+    ("failed", "UPDATE failed SET noted_seq = 4"),
+    ("failed", "UPDATE failed SET noted_seq = 999"),
+    ("failed", "UPDATE failed SET uid = 77"),
     ("watermarks", "UPDATE member SET delivered_seq = 999 WHERE cid = 4 AND uid = 6"),
-    ("watermarks", "UPDATE member SET delivered_seq = 9 WHERE cid = 1 AND uid = 1"),
+    ("watermarks", FLOOR_0 + "UPDATE member SET delivered_seq = 9 WHERE cid = 1 AND uid = 1"),
     ("watermarks", "UPDATE member SET delivered_seq = 20 WHERE cid = 4 AND uid = 1"),  # left at 18
     ("watermarks", "UPDATE member SET read_seq = delivered_seq + 1 WHERE cid = 4 AND uid = 4"),
     ("watermarks", "UPDATE member SET read_seq = -1 WHERE cid = 1 AND uid = 1"),
@@ -167,7 +181,6 @@ def test_what_was_taken_away_is_no_breach(path: Path) -> None:
         path,
         f"""
         DELETE FROM message WHERE seq IN (2, 4, 13);
-        INSERT INTO meta VALUES ('seq_floor', 13);
         INSERT INTO meta VALUES ('lost_after:{1:020d}', 2);
         """,
     )
@@ -233,7 +246,7 @@ def test_the_command_speaks_json(path: Path) -> None:
     assert report["sound"] is True
     assert report["database"] == str(path)
     assert [entry["name"] for entry in report["checks"]] == [rule.name for rule in RULES]
-    change(path, "DELETE FROM message WHERE seq = 2")
+    change(path, FLOOR_0 + "DELETE FROM message WHERE seq = 2")
     result = run("--data", str(path.parent), "--json")
     assert result.exit_code == 1
     report = json.loads(result.stdout)

@@ -66,7 +66,7 @@ def change(path: Path, sql: str) -> None:
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
 def test_what_is_imported_is_what_was_exported(path: Path, tmp_path: Path, name: str) -> None:
-    change(path, f"INSERT INTO meta VALUES ('lost_after:{0:020d}', 7), ('seq_floor', 9)")
+    change(path, f"INSERT INTO meta VALUES ('lost_after:{0:020d}', 7)")
     change(path, "DELETE FROM message WHERE seq < 10")
     change(path, "DELETE FROM token")
     change(path, "DELETE FROM run")  # none of them is a long one
@@ -327,7 +327,7 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
 
 
 async def test_an_imported_database_is_served(path: Path, tmp_path: Path) -> None:
-    newest = life.dump(path).count('INSERT INTO "message" ')
+    newest = life.dump(path).count('INSERT INTO "message" ') + 2  # were removed, the last ones
     assert imported(tmp_path / "new", exported(path)).exit_code == 0
     async with (
         started(tmp_path, "--data", "new", "--port", "0") as server,
