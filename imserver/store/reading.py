@@ -247,9 +247,7 @@ def sync_page(
     failed = removed.failures(db, uid, after, last)
     if not removed.is_missed(db, uid, after, own=own):
         return page._replace(failed=failed)
-    heads = every(db, queries.HEADS_AFTER, {"uid": uid, "own": True, "after": 0})
-    oldest = min((first for first, *_ in heads), default=None)
-    return page._replace(gap=True, oldest_seq=oldest, failed=failed)
+    return page._replace(gap=True, oldest_seq=removed.oldest_left(db, uid), failed=failed)
 
 
 def _merge(

@@ -73,6 +73,14 @@ MISSED_UNACKED: Final = f"""
       AND max(w.delivered_seq, i.from_seq - 1) < {_WANTED}
     LIMIT 1
 """
+OLDEST_LEFT: Final = """
+    SELECT min(first) FROM (
+        SELECT (SELECT m.seq FROM message m
+                WHERE m.cid = i.cid AND m.seq >= i.from_seq AND m.seq <= ifnull(i.to_seq, m.seq)
+                ORDER BY m.seq LIMIT 1) AS first
+        FROM membership i WHERE i.uid = ?
+    )
+"""
 PUT_FAILED: Final = "INSERT INTO failed (uid, seq, noted_seq, removed_ms) VALUES (?, ?, ?, ?)"
 TRIM_FAILED: Final = """
     DELETE FROM failed

@@ -27,6 +27,12 @@ def is_missed(db: apsw.Connection, uid: int, after: int | None, *, own: bool) ->
     return db.execute(missed, args).fetchone() is not None
 
 
+def oldest_left(db: apsw.Connection, uid: int) -> int | None:
+    """The oldest message that a user can see, or None."""
+    found: Any = db.execute(queries.OLDEST_LEFT, (uid,)).fetchone()
+    return None if found is None else found[0]
+
+
 def failures(db: apsw.Connection, uid: int, after: int | None, last: int | None) -> list[int]:
     """Messages of a user that nobody had got when they were removed.
 
