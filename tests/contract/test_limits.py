@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import httpx
@@ -193,6 +194,46 @@ async def test_a_session_that_does_not_read_is_closed_and_can_sync_everything() 
             missed += len(page["messages"])
             cursor, more = page["messages"][-1]["id"], page["has_more"]
         assert got + missed == sent
+
+
+async def test_one_who_does_not_read_among_twenty_costs_the_others_nothing() -> None:
+    members = [f"user{number}" for number in range(18)]
+    sent = [f"{number} " + "x" * 8000 for number in range(80)]
+    got: dict[str, list[str]] = {}
+
+    async def read(member: Socket, name: str) -> None:
+        got[name] = [(await member.push())["data"]["content"] for _ in sent]
+
+    async with (
+        running_server(limits=Limits(outbox_bytes=64 * 1024)) as server,
+        rest(server, "alice") as alice,
+        rest(server, "stuck") as stuck,
+        AsyncExitStack() as clients,
+    ):
+        body = {"name": "g", "members": [*members, "stuck"]}
+        group = (await alice.post("/api/v1/groups", body))["group"]["id"]
+        sockets = [await clients.enter_async_context(login(server, name)) for name in members]
+        raw = await clients.enter_async_context(raw_websocket(server, "stuck", receive_buffer=4096))
+        async with trio.open_nursery() as nursery:
+            for name, member in zip(members, sockets, strict=True):
+                nursery.start_soon(read, member, name)
+            for content in sent:
+                await alice.post("/api/v1/messages", {"group_id": group, "content": content})
+        assert got == dict.fromkeys(members, sent)
+        pushed = []
+        while (last := await raw.frame()).opcode == TEXT:
+            pushed.append(last.json["data"])
+        assert last.opcode == CLOSE
+        assert int.from_bytes(last.payload[:2], "big") == 4008
+        # What it got is the beginning, and sync has the rest.
+        assert [message["content"] for message in pushed] == sent[: len(pushed)]
+        assert 0 < len(pushed) < len(sent)
+        cursor, missed, more = pushed[-1]["id"], [], True
+        while more:
+            page = await stuck.get("/api/v1/messages/offline", last_message_id=cursor)
+            missed += [message["content"] for message in page["messages"]]
+            cursor, more = page["messages"][-1]["id"], page["has_more"]
+        assert missed == sent[len(pushed) :]
 
 
 async def test_no_more_connections_than_allowed() -> None:
