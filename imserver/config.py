@@ -327,7 +327,7 @@ def _from_environment(
     known = {environment_name(key): key for key in settings()}
     found = []
     for name, value in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or not value or name == CONFIG_VARIABLE:
+        if not name.startswith(ENVIRONMENT_PREFIX) or not value or name in _NOT_SETTINGS:
             continue
         if name not in known:
             raise ConfigError(f"{name}: there is no such setting")
@@ -336,6 +336,7 @@ def _from_environment(
 
 
 CONFIG_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
+_NOT_SETTINGS = (CONFIG_VARIABLE, ENVIRONMENT_PREFIX + "TOKEN")  # the latter is `imserver chat`'s
 
 
 def _put(settings: dict[str, Any], key: tuple[str, ...], value: Any) -> None:

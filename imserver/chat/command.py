@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
 
 import click
 import trio
@@ -13,6 +16,10 @@ from imserver.chat.app import Chat, Peer
 from imserver.chat.terminal import open_terminal
 from imserver.client import ClientError, Patience, Refused, Unreachable, open_client
 
+TOKEN_VARIABLE: Final = "IMSERVER_TOKEN"
+
+Token = str | Callable[[], Awaitable[str]] | None
+
 _PATIENCE = Patience(most_delay=5.0)  # somebody is sitting there
 
 
@@ -20,11 +27,20 @@ _PATIENCE = Patience(most_delay=5.0)  # somebody is sitting there
 @click.option("--as", "user_id", required=True, metavar="USER", help="Who you are.")
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True,
               help="Where the server is.")  # fmt: skip
-@click.option("--token", help="For servers that want one.")
+@click.option("--token", envvar=TOKEN_VARIABLE, show_envvar=True,
+              help="For servers that want one. Others on this machine see it here: better "
+                   "in the variable, or in a file.")  # fmt: skip
+@click.option("--token-file", type=click.Path(path_type=trio.Path, dir_okay=False),
+              help="A file that holds it; read again at every login.")  # fmt: skip
 @click.option("--to", "receiver", metavar="USER", help="Whom to talk to.")
 @click.option("--group", metavar="ID", help="The group to talk to.")
 def chat(
-    user_id: str, url: str, token: str | None, receiver: str | None, group: str | None
+    user_id: str,
+    url: str,
+    token: str | None,
+    token_file: trio.Path | None,
+    receiver: str | None,
+    group: str | None,
 ) -> None:
     """Chat in a terminal.
 
@@ -33,17 +49,26 @@ def chat(
     """
     if receiver and group:
         raise click.UsageError("give --to or --group, not both")
+    shown = token if token_file is None else partial(_read_token, token_file)
     peer = Peer(receiver, False) if receiver else Peer(group, True) if group else None
     status = 0
     try:
-        status = trio.run(_main, url, user_id, token, peer)
+        status = trio.run(_main, url, user_id, shown, peer)
     except* BrokenPipeError:
         # Who read the output has gone; Python would complain about it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise SystemExit(status)
 
 
-async def _main(url: str, user_id: str, token: str | None, peer: Peer | None) -> int:
+async def _read_token(file: trio.Path) -> str:
+    try:
+        return (await file.read_text("utf-8")).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ClientError(f"{file} cannot be read: {reason}") from None
+
+
+async def _main(url: str, user_id: str, token: Token, peer: Peer | None) -> int:
     status = 0
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -58,7 +83,7 @@ async def _main(url: str, user_id: str, token: str | None, peer: Peer | None) ->
     return status
 
 
-async def _chat(url: str, user_id: str, token: str | None, peer: Peer | None) -> int:
+async def _chat(url: str, user_id: str, token: Token, peer: Peer | None) -> int:
     try:
         with open_terminal() as terminal:
             async with open_client(url, user_id, token=token, patience=_PATIENCE) as client:

@@ -31,7 +31,7 @@ from imserver.domain.model import Message, parse_message_id
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from imserver.client.connection import Address
     from imserver.client.events import Event
@@ -44,7 +44,7 @@ async def open_client(
     url: str,
     user_id: str,
     *,
-    token: str | None = None,
+    token: str | Callable[[], Awaitable[str]] | None = None,
     platform: str = "python",
     cursor: str | None = None,
     own: bool = False,
@@ -58,7 +58,9 @@ async def open_client(
     Args:
         url: where the server is, `http://127.0.0.1:8080`; `https`, `ws` and `wss` do as well.
         user_id: who is using it.
-        token: for servers that want one.
+        token: for servers that want one: the token, or a function that is asked for one at every
+            login, so that a client whose token has expired comes back with a fresh one. What it
+            raises ends the client.
         platform: told to the server.
         cursor: the id of the last message dealt with, as `Client.cursor` gave it: everything
             after it comes as events. Without one: everything not acknowledged, then what is new.
@@ -84,7 +86,11 @@ async def open_client(
     if buffer < 1:
         raise ValueError("buffer must be 1 or more")
     inbox = Inbox(user_id, cursor=position, own=own, most=buffer) if events else None
-    login = frames.Login(user_id, token, platform)
+
+    async def login() -> frames.Login:
+        shown = await token() if callable(token) else token
+        return frames.Login(user_id, shown, platform)
+
     patience = patience or Patience()
     line = Lifeline(address, login, inbox, patience, tls)
     lone: BaseException | None = None

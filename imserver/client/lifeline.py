@@ -21,7 +21,7 @@ from imserver.domain.model import Invitation, Message
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from imserver.client.calls import Call
     from imserver.client.connection import Address, Ended, Patience
@@ -46,7 +46,7 @@ class Lifeline:
     def __init__(
         self,
         address: Address,
-        login: frames.Login,
+        login: Callable[[], Awaitable[frames.Login]],
         inbox: Inbox | None,
         patience: Patience,
         tls: ssl.SSLContext | None,
@@ -78,13 +78,14 @@ class Lifeline:
         backoff = Backoff(self._patience.first_delay, self._patience.most_delay)
         with self._scope:
             while True:
+                login = await self._login()
                 began = trio.current_time()
                 connection = Connection(
                     self._address, self._tls, self._patience, self._calls, self._receive
                 )
                 delay = 0.0
                 try:
-                    ended = await connection.run(self._login, self._open, self._feed)
+                    ended = await connection.run(login, self._open, self._feed)
                 except ClientError as error:
                     if not self._started:
                         raise

@@ -65,14 +65,14 @@ class Window:
 
 
 @asynccontextmanager
-async def window(*arguments: str) -> AsyncIterator[Window]:
+async def window(*arguments: str, **variables: str) -> AsyncIterator[Window]:
     """A chat in pipes; both outputs are shown."""
     process = await trio.lowlevel.open_process(
         [*CHAT, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment(),
+        env=environment(**variables),
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import msgspec
 import pytest
 
+from imserver.chat.command import TOKEN_VARIABLE
 from imserver.config import (
     CONFIG_VARIABLE,
     Config,
@@ -159,8 +160,9 @@ def test_variables_of_others_are_nobodys_concern() -> None:
     assert load_config(environment={"PATH": "/bin", "IMSERVERX": "1"}) == Config()
 
 
-def test_the_variable_that_names_the_file_is_no_setting() -> None:
-    assert load_config(environment={CONFIG_VARIABLE: "elsewhere.toml"}) == Config()
+def test_what_is_the_command_lines_is_no_setting() -> None:
+    for name in (CONFIG_VARIABLE, TOKEN_VARIABLE):
+        assert load_config(environment={name: "elsewhere"}) == Config()
 
 
 def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,109 @@
+"""Clients of servers that want tokens: shown at every login, fresh where there are fresh ones."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from imserver.client import ClientError, Disconnected, Message, Reconnected, Refused, open_client
+from imserver.domain.errors import CloseCode, Code
+from tests.client.support import BRISK, LONG, until
+from tests.client.windows import window
+from tests.support import running_server
+from tests.support.tokens import Issuer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ISSUER = Issuer()
+
+
+class Clock:
+    """The server's time, which stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = round(time.time())  # seconds
+
+    def __call__(self) -> int:
+        return self.now * 1000
+
+
+async def test_a_client_whose_token_expires_comes_back_with_a_fresh_one(tmp_path: Path) -> None:
+    clock = Clock()
+    asked = 0
+
+    async def token() -> str:
+        nonlocal asked
+        asked += 1
+        return ISSUER.token("bob", exp=clock.now + 60)
+
+    async with (
+        running_server(auth=ISSUER.auth(tmp_path), clock=clock) as server,
+        open_client(server.url, "bob", token=token, patience=BRISK) as bob,
+    ):
+        assert asked == 1
+        clock.now += 120
+        lost = await until(bob, Disconnected)
+        assert isinstance(lost, Disconnected)
+        assert lost.code == CloseCode.SIGNED_OUT
+        fresh = ISSUER.token("alice", exp=clock.now + 60)
+        async with open_client(server.url, "alice", token=fresh, events=False) as alice:
+            await alice.send("still there?", to="bob")
+        await until(bob, Reconnected)
+        received = await until(bob, Message)
+        assert isinstance(received, Message)
+        assert received.content == "still there?"
+    assert asked == 2
+
+
+async def test_a_client_with_one_token_ends_when_that_has_expired(tmp_path: Path) -> None:
+    clock = Clock()
+    token = ISSUER.token("bob", exp=clock.now + 60)
+    async with (
+        running_server(auth=ISSUER.auth(tmp_path), clock=clock) as server,
+        open_client(server.url, "bob", token=token, patience=BRISK) as bob,
+    ):
+        clock.now += 120
+        with pytest.raises(Refused) as refused, trio.fail_after(LONG):
+            async for _ in bob:
+                pass
+    assert refused.value.code == Code.UNAUTHORIZED
+    assert token not in str(refused.value)
+
+
+async def test_what_the_function_raises_ends_the_client(tmp_path: Path) -> None:
+    async def token() -> str:
+        raise ClientError("there is no token to be had")
+
+    async with running_server(auth=ISSUER.auth(tmp_path)) as server:
+        with pytest.raises(ClientError, match="no token to be had"):
+            async with open_client(server.url, "bob", token=token):
+                pytest.fail("it opened")
+
+
+async def test_the_chat_has_its_token_from_a_file_or_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(ISSUER.token("alice") + "\n")
+    async with (
+        running_server(auth=ISSUER.auth(tmp_path)) as server,
+        window(
+            "--as", "alice", "--to", "bob", "--url", server.url, "--token-file", str(file)
+        ) as alice,
+        window("--as", "bob", "--url", server.url, IMSERVER_TOKEN=ISSUER.token("bob")) as bob,
+    ):
+        await alice.type("hello bob\n")
+        await bob.sees("alice: hello bob")
+        for one in (alice, bob):
+            await one.type("/quit\n")
+            assert await one.ended() == 0
+        async with window(
+            "--as", "bob", "--url", server.url, "--token-file", str(tmp_path / "none")
+        ) as bob:
+            await bob.sees("none cannot be read: No such file or directory")
+            assert await bob.ended() == 1
+        async with window("--as", "bob", "--url", server.url) as bob:
+            await bob.sees("the server does not let bob in: A token is required")
+            assert await bob.ended() == 1
