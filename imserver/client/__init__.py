@@ -12,6 +12,7 @@ Each message is seen once and in order, across reconnects and restarts of the se
 
 from __future__ import annotations
 
+from imserver.client.accounts import log_in
 from imserver.client.client import Client, open_client
 from imserver.client.connection import Patience
 from imserver.client.errors import (
@@ -25,10 +26,11 @@ from imserver.client.errors import (
 from imserver.client.events import Disconnected, Event, Gap, Reconnected
 from imserver.client.inbox import SyncPage
 from imserver.domain.errors import Code
-from imserver.domain.frames import StatusChange
+from imserver.domain.frames import AuthSession, StatusChange, TokenIssued
 from imserver.domain.model import Group, Invitation, Member, Message
 
 __all__ = [
+    "AuthSession",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -46,7 +48,9 @@ __all__ = [
     "Refused",
     "StatusChange",
     "SyncPage",
+    "TokenIssued",
     "Unreachable",
     "Unread",
+    "log_in",
     "open_client",
 ]

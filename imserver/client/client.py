@@ -21,6 +21,7 @@ import httpx
 import msgspec
 import trio
 
+from imserver.client.accounts import AccountCalls
 from imserver.client.connection import Patience, parse_url
 from imserver.client.errors import ClientClosed, Unreachable, Unread
 from imserver.client.groups import GroupCalls
@@ -111,7 +112,7 @@ async def open_client(
         raise lone
 
 
-class Client(GroupCalls):
+class Client(GroupCalls, AccountCalls):
     """One user's connection to a server; made by `open_client` alone.
 
     Iterating gives the events; one task at a time may do so. Cancelling it, or stopping, loses

@@ -22,6 +22,7 @@ from imserver.client import (
     inbox,
     open_client,
 )
+from imserver.client import accounts as accounts_module
 from imserver.client import client as client_module
 from imserver.client import groups as groups_module
 from imserver.service.operations import OPERATIONS
@@ -30,7 +31,8 @@ from tests.support import running_server
 
 
 def test_every_operation_over_websocket_has_a_method() -> None:
-    source = inspect.getsource(client_module) + inspect.getsource(groups_module)
+    modules = (client_module, groups_module, accounts_module)
+    source = "".join(inspect.getsource(module) for module in modules)
     missing = [
         operation.ws
         for operation in OPERATIONS

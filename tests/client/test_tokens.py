@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from imserver.client import ClientError, Disconnected, Message, Reconnected, Refused, open_client
+from imserver.client import (
+    ClientError,
+    Disconnected,
+    Message,
+    Reconnected,
+    Refused,
+    Unreachable,
+    log_in,
+    open_client,
+)
 from imserver.domain.errors import CloseCode, Code
-from tests.client.support import BRISK, LONG, until
+from tests.client.support import BRISK, LONG, free_port, until
 from tests.client.windows import window
 from tests.support import running_server
+from tests.support.accounts import NEW_PASSWORD, PASSWORD, token_server
 from tests.support.tokens import Issuer
 
 if TYPE_CHECKING:
@@ -107,3 +117,39 @@ async def test_the_chat_has_its_token_from_a_file_or_a_variable(tmp_path: Path) 
         async with window("--as", "bob", "--url", server.url) as bob:
             await bob.sees("the server does not let bob in: A token is required")
             assert await bob.ended() == 1
+
+
+async def test_an_account_from_its_password_to_its_end() -> None:
+    async with token_server("alice") as server:
+        issued = await log_in(server.url, "alice", PASSWORD, device="laptop")
+        other = await log_in(server.url, "alice", PASSWORD)
+        async with open_client(server.url, "alice", token=issued.token, patience=BRISK) as alice:
+            first, second = await alice.sessions()
+            assert (first.token_id, first.device, first.current) == (
+                issued.token_id, "laptop", True,
+            )  # fmt: skip
+            await alice.revoke_session(second.token_id)
+            with pytest.raises(Refused) as refused:
+                await alice.revoke_session(other.token_id)
+            assert refused.value.code == Code.NOT_FOUND
+            await log_in(server.url, "alice", PASSWORD)
+            await alice.revoke_other_sessions()
+            with pytest.raises(Refused) as refused:
+                await alice.change_password("wrong", NEW_PASSWORD)
+            assert refused.value.code == Code.FORBIDDEN
+            await alice.change_password(PASSWORD, NEW_PASSWORD)
+            assert [session.token_id for session in await alice.sessions()] == [issued.token_id]
+            await alice.logout()
+            with pytest.raises(Refused) as refused, trio.fail_after(LONG):
+                async for _ in alice:
+                    pass
+            assert refused.value.code == Code.UNAUTHORIZED
+        with pytest.raises(Refused) as refused:
+            await log_in(server.url, "alice", PASSWORD)
+        assert refused.value.code == Code.WRONG_CREDENTIALS
+        assert (await log_in(server.url, "alice", NEW_PASSWORD)).user_id == "alice"
+
+
+async def test_who_is_not_there_gives_no_token() -> None:
+    with pytest.raises(Unreachable):
+        await log_in(f"http://127.0.0.1:{free_port()}", "alice", "a password")
