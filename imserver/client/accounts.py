@@ -55,8 +55,8 @@ async def log_in(
 class AccountCalls:
     """The part of the client that is about the user's own account.
 
-    What changes it for good is not repeated blindly, and raises `ConnectionLost` where the connection
-    ends before the answer.
+    What changes it for good is not repeated blindly, and raises `ConnectionLost` where the
+    connection ends before the answer.
     """
 
     def __init__(self, line: Lifeline) -> None:
