@@ -176,7 +176,7 @@ def many_stuck(server: Running, told: Told, count: int, outbox: int) -> dict[str
     senders = [ImWire(f"sender{number}", Random(number)) for number in range(_SENDERS)]
     connections = loop.open(server.address, senders)
     stuck = [Stuck(server.address, f"stuck{number}") for number in range(count)]
-    base = peak = machine.memory(server.pid).rss
+    base = peak = machine.memory(server.pid).resident
     sent = 0
     looked = 0.0
     begun = clock()
@@ -184,7 +184,7 @@ def many_stuck(server: Running, told: Told, count: int, outbox: int) -> dict[str
     while overflows < count and clock() - begun < _PATIENCE:
         if clock() - looked > _LOOKS:
             looked = clock()
-            peak = max(peak, machine.memory(server.pid).rss)
+            peak = max(peak, machine.memory(server.pid).resident)
             overflows = metric(server, "imserver_outbox_overflows_total")
             told(f"{overflows} let go, {peak >> 20} MiB", overflows / count)
         while sent - sum(wire.acked for wire in senders) < _IN_FLIGHT:
@@ -194,7 +194,7 @@ def many_stuck(server: Running, told: Told, count: int, outbox: int) -> dict[str
             sent += 1
         loop.turn(0.01)
     seconds = clock() - begun
-    peak = max(peak, machine.memory(server.pid).rss)
+    peak = max(peak, machine.memory(server.pid).resident)
     ended = clock() + 30  # each is reset within seconds, though it reads nothing
     while (held := sum(one.alive for one in stuck)) and clock() < ended:
         loop.turn(0.1)
@@ -214,7 +214,7 @@ def many_stuck(server: Running, told: Told, count: int, outbox: int) -> dict[str
         "resident_at_most": peak,
         "grown_by": peak - base,
         "bound": bound,
-        "resident_after": machine.memory(server.pid).rss,
+        "resident_after": machine.memory(server.pid).resident,
         "beyond_bound": peak - base > bound,
     }
 
