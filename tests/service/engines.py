@@ -9,16 +9,23 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import argon2
 import msgspec
 import trio
 
 from imserver.domain.errors import ApiError, CloseCode, Code
+from imserver.live.backoff import FORGOTTEN_AFTER, Backoff
 from imserver.live.hub import Hub
+from imserver.service.account_keeping import begin
+from imserver.service.accounts import Accounts
 from imserver.service.engine import Caller, Engine, Immediate, Limits, Query, Write
 from imserver.service.identity import OpenIdentity
 from imserver.service.operations import OPERATIONS
+from imserver.service.passwords import Passwords
+from imserver.service.token_identity import TokenIdentity
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.writer import FOLDED_PAGES, RETRY, Writer
@@ -129,6 +136,7 @@ class Engines:
         synchronous: str = "NORMAL",
         folded_pages: int = FOLDED_PAGES,
         retry: float = RETRY,
+        with_accounts: bool = False,
     ) -> None:
         self.now_ms = 1_700_000_000_000
         self.path = ":memory:" if folder is None else str(folder / "0" / "imserver.db")
@@ -138,6 +146,7 @@ class Engines:
         self._batch = batch
         self._capacity = capacity
         self._synchronous = synchronous
+        self._with_accounts = with_accounts  # `token` mode; hashes are quick, and guessing is free
         self._folded_pages = folded_pages
         self._retry = retry
         self._crashes = 0
@@ -149,6 +158,7 @@ class Engines:
             open_database(self.path, synchronous=self._synchronous)
         )
         self.hub = Hub(frame, outbox_bytes=self.outbox_bytes)
+        self.accounts = self._accounts() if self._with_accounts else None
         self.writer = Writer(
             self.database,
             lambda: self.now_ms,
@@ -157,6 +167,7 @@ class Engines:
             after_batch=self.hub.flush,
             folded_pages=self._folded_pages,
             retry=self._retry,
+            accounts_only=self._with_accounts,
         )
         self.engine = Engine(
             writer=self.writer,
@@ -164,7 +175,20 @@ class Engines:
             hub=self.hub,
             clock=lambda: self.now_ms,
             limits=self.limits,
-            identity=OpenIdentity(),
+            identity=OpenIdentity() if self.accounts is None else TokenIdentity(self.accounts),
+            accounts=self.accounts,
+        )
+        if self.accounts is not None:
+            self.run(begin, self.accounts, self.engine)
+
+    def _accounts(self) -> Accounts:
+        quick = Passwords(argon2.PasswordHasher(1, 8, 1))
+        return Accounts(
+            self.hub,
+            lambda: self.now_ms,
+            quick,
+            Backoff(count(step=FORGOTTEN_AFTER).__next__),
+            token_days=30,
         )
 
     def stop(self) -> None:
