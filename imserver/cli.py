@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,8 @@ from imserver.service.account_keeping import FIRST_ADMINISTRATOR
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from imserver import Server
+
 logger = logging.getLogger("imserver")
 
 _GC_THRESHOLD = 50_000  # new containers before the collector looks at the young ones
@@ -30,6 +34,7 @@ _GC_THRESHOLD = 50_000  # new containers before the collector looks at the young
 
 _ELSEWHERE = {  # commands by the module and name of what they are
     "backup": ("imserver.maintenance", "backup"),
+    "cert": ("imserver.cert", "cert"),
     "chat": ("imserver.chat.command", "chat"),
     "check": ("imserver.maintenance", "check"),
     "export": ("imserver.maintenance", "export"),
@@ -121,7 +126,8 @@ def serve(config: Config) -> None:
 
 async def _serve(config: Config) -> None:
     failure: Exception | None = None
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    with trio.open_signal_receiver(*numbers) as signals:
         async with trio.open_nursery() as nursery:
             try:
                 async with open_server(config) as server:
@@ -138,7 +144,7 @@ async def _serve(config: Config) -> None:
                             flush=True,
                         )
                     notify("READY=1", f"STATUS=serving on {server.url}")
-                    number = await anext(signals)
+                    number = await _stop_asked(signals, server)
                     notify("STOPPING=1", "STATUS=letting clients go")
                     logger.info("%s: shutting down", signal.Signals(number).name)
                     nursery.start_soon(_hurry, signals, nursery.cancel_scope)
@@ -149,9 +155,23 @@ async def _serve(config: Config) -> None:
         raise failure
 
 
+async def _stop_asked(signals: AsyncIterator[int], server: Server) -> int:
+    """Wait for a signal to stop; on SIGHUP files are read again, or the terminal is gone."""
+    on_terminal = sys.stdin is not None and sys.stdin.isatty()
+    async for number in signals:
+        if number != signal.SIGHUP or (on_terminal and not sys.stdin.isatty()):
+            return number
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        server.reload()
+        notify("READY=1")
+    raise AssertionError("signals do not end")
+
+
 async def _hurry(signals: AsyncIterator[int], stop: trio.CancelScope) -> None:
     # Asked again, it waits for no client any more; the store is closed in order all the same.
     async for number in signals:
+        if number == signal.SIGHUP:
+            continue
         logger.info("%s again: cutting everyone off", signal.Signals(number).name)
         stop.cancel()
 

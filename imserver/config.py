@@ -55,6 +55,13 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     access: bool = False
 
 
+class Tls(Struct, frozen=True, forbid_unknown_fields=True):
+    """[tls]"""
+
+    certificate: str = ""
+    key: str = ""
+
+
 class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
     """[metrics]"""
 
@@ -144,6 +151,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     origins: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     proxies: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     auth: Auth = Auth()
+    tls: Tls = Tls()
     log: Log = Log()
     metrics: Metrics = Metrics()
     store: Store = Store()
@@ -194,6 +202,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
                 "may be anyone: set allow_open_network = true if that is what you want"
             )
+        if bool(self.tls.certificate) is not bool(self.tls.key):
+            missing = "key" if self.tls.certificate else "certificate"
+            raise ConfigError(f"tls.{missing} is missing: TLS needs a certificate and its key")
         if not re.fullmatch("0?[0-7]{3}", self.socket_mode):
             raise ConfigError('socket_mode must be octal, such as "0660"')
         for name in self.hosts:

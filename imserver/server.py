@@ -50,6 +50,7 @@ from imserver.transport.origins import Origins
 from imserver.transport.proxies import Proxies
 from imserver.transport.requests import Requests
 from imserver.transport.rest import build_app
+from imserver.transport.tls import HTTP1, Certificate, TlsError
 from imserver.transport.ws import WebSocketLane
 from imserver.version import __version__
 
@@ -68,19 +69,38 @@ class Server:
     """A running server; made by `open_server` alone."""
 
     def __init__(
-        self, address: tuple[str, int], database: str, first_password: str | None = None
+        self,
+        address: tuple[str, int],
+        database: str,
+        certificate: Certificate | None = None,
+        first_password: str | None = None,
     ) -> None:
         self.address = address  # host and port really bound
         self.database = database  # the file, or :memory:
         # Of the account FIRST_ADMINISTRATOR, if this start has made it: for one login, and
         # nowhere else.
         self.first_password = first_password
+        self._certificate = certificate
 
     @property
     def url(self) -> str:
         """Where REST is served; the WebSocket is at /ws of the same port."""
         host, port = self.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self._certificate is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    def reload(self) -> None:
+        """Read again what may be renewed in place, the certificate and its key.
+
+        What cannot be used is logged, and what was used before stays. Connections live on.
+        """
+        if self._certificate is not None:
+            try:
+                self._certificate.reload()
+            except TlsError as error:
+                logger.error("the certificate stays as it was: %s", error)
+            else:
+                logger.info("the certificate was read again")
 
 
 def wall_clock() -> int:
@@ -108,7 +128,8 @@ async def open_server(
     accounts = _accounts(config.auth, hub, clock) if config.auth.mode == "token" else None
     identity = _identity(config.auth, clock, accounts)
     with ExitStack() as files:
-        listeners = listen_tcp(config.host, config.port)
+        certificate = _certificate(config)
+        listeners = listen_tcp(config.host, config.port, certificate)
         for listener in listeners:
             files.callback(listener.sock.close)
         database = files.enter_context(
@@ -178,7 +199,8 @@ async def open_server(
                     for listener in listeners:
                         background.start_soon(edge.accept, listener, connections)
                     try:
-                        yield Server(_address(listeners[0].sock), database.path, first_password)
+                        address = _address(listeners[0].sock)
+                        yield Server(address, database.path, certificate, first_password)
                     finally:
                         background.cancel_scope.cancel()
                 for listener in listeners:
@@ -190,6 +212,15 @@ async def open_server(
                 await writer.wait_closed()
                 hub.close_all(CloseCode.GOING_AWAY)
             storing.cancel_scope.cancel()  # nothing is left to write or to read from
+
+
+def _certificate(config: Config) -> Certificate | None:
+    if not config.tls.certificate:
+        return None
+    try:
+        return Certificate(Path(config.tls.certificate), Path(config.tls.key), [HTTP1])
+    except TlsError as error:
+        raise ConfigError(f"tls.certificate: {error}") from None
 
 
 def _unix_listeners(config: Config, stack: ExitStack) -> list[Listener]:

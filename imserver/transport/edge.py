@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -20,17 +20,22 @@ from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import error_body
 from imserver.domain.model import Peer
 from imserver.tally import Refusals
-from imserver.transport import ws
+from imserver.transport import tls, ws
+from imserver.transport.http import take_the_rest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imserver.transport.gate import Gate
     from imserver.transport.http import RestLane
     from imserver.transport.listeners import Listener
     from imserver.transport.proxies import Proxies
+    from imserver.transport.tls import Certificate
 
 logger = logging.getLogger(__name__)
 
 _NO_ROOM: Final = ApiError(Code.UNAVAILABLE, "The server has no room for more connections")
+_PLAIN: Final = ApiError(Code.INVALID_REQUEST, "This port speaks TLS: use https or wss")
 _RETRY_AFTER_MS: Final = 5_000  # said to those for whom there is no room
 
 _REQUEST_LINE_BYTES: Final = 8 * 1024
@@ -79,7 +84,7 @@ class Edge:
                     break
                 sock.setblocking(False)
                 if self._connections >= self._most_connections and not listener.operator:
-                    self._turn_away(sock, _NO_ROOM)
+                    self._turn_away(listener, sock, _NO_ROOM)
                     continue
                 if listener.operator:
                     peer = Peer(operator=True)
@@ -87,10 +92,10 @@ class Edge:
                     peer = self._proxies.peer(address[0] if isinstance(address, tuple) else "")
                 gate = self._gate_for(peer)
                 if gate is not None and (refusal := gate.enter(peer.address)) is not None:
-                    self._turn_away(sock, refusal)
+                    self._turn_away(listener, sock, refusal)
                     continue
                 self._connections += 1
-                connections.start_soon(self._serve, sock, peer)
+                connections.start_soon(self._serve, sock, peer, listener.certificate)
 
     async def retire(self) -> None:
         """Let those go who have asked nothing, and the others when they have their answers."""
@@ -104,16 +109,27 @@ class Edge:
         # All of a proxy's clients come from its address, and a Unix socket has none.
         return None if peer.proxied or not peer.address else self._gate
 
-    def _turn_away(self, sock: socket.socket, error: ApiError) -> None:
+    def _turn_away(self, listener: Listener, sock: socket.socket, error: ApiError) -> None:
         self._refusals.count("connection", error)
-        _turn_away(sock, error)
+        if listener.certificate is None:  # else it is not worth a handshake
+            _say(sock, error)
+        sock.close()
 
-    async def _serve(self, sock: socket.socket, peer: Peer) -> None:
+    async def _serve(
+        self, sock: socket.socket, peer: Peer, certificate: Certificate | None
+    ) -> None:
         try:
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 90_000)
-            head = await self._greet(sock)
+            head = b""
+            with self._greeting():
+                if certificate is not None:
+                    if not await self._expects_tls(sock):
+                        return
+                    sock = secure = certificate.wrap(sock)
+                    await tls.shake_hands(secure)
+                head = await self._read_request_line(sock)
             if not head:
                 return
             if not _asks_for_websocket(head):
@@ -132,16 +148,26 @@ class Edge:
                 gate.leave(peer.address)
             sock.close()
 
-    async def _greet(self, sock: socket.socket) -> bytes:
-        """The first bytes of a client, its request line among them; none if it keeps silent."""
+    @contextmanager
+    def _greeting(self) -> Iterator[None]:
+        """What is done in here takes no longer than a client may keep silent, nor than we serve."""
         with trio.move_on_after(self._head_timeout) as greeting:
             self._greetings.add(greeting)
             try:
-                if not self._retired:
-                    return await self._read_request_line(sock)
+                if self._retired:
+                    greeting.cancel()
+                yield
             finally:
                 self._greetings.discard(greeting)
-        return b""
+
+    async def _expects_tls(self, sock: socket.socket) -> bool:
+        """Whether a client speaks TLS; else it is told to, if it says anything."""
+        speaks = await tls.speaks_tls(sock)
+        if speaks is False:
+            self._refusals.count("connection", _PLAIN)
+            _say(sock, _PLAIN)
+            await take_the_rest(sock)
+        return bool(speaks)
 
     async def _read_request_line(self, sock: socket.socket) -> bytes:
         head = b""
@@ -157,15 +183,15 @@ def _asks_for_websocket(head: bytes) -> bool:
     return head.startswith((b"GET /ws ", b"GET /ws?"))
 
 
-def _turn_away(sock: socket.socket, error: ApiError) -> None:
+def _say(sock: socket.socket, error: ApiError) -> None:
     body = error_body(error)
     phrase = HTTPStatus(error.status).phrase
     head = (
         f"HTTP/1.1 {error.status} {phrase}\r\nContent-Type: application/json\r\n"
-        f"Retry-After: {-(-(error.retry_after_ms or _RETRY_AFTER_MS) // 1000)}\r\n"
         f"Connection: close\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n"
     )
+    if error.status != 400:
+        head += f"Retry-After: {-(-(error.retry_after_ms or _RETRY_AFTER_MS) // 1000)}\r\n"
     with suppress(OSError):
-        sock.send(head.encode() + body)
-    sock.close()
+        sock.send(head.encode() + b"\r\n" + body)

@@ -28,6 +28,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from imserver.transport.proxies import FORWARDED_FOR
+from imserver.transport.tls import HTTP1, TlsSocket, TlsStream
 from imserver.transport.ws import receive
 
 if TYPE_CHECKING:
@@ -85,9 +86,13 @@ class RestLane:
         Or until it asks for a WebSocket at `/ws`: then the head of that request is returned, and
         the connection is as if nobody had looked at it. The caller closes the socket.
         """
-        transport = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         async with trio.open_nursery() as nursery:
-            stream = _GivenBack(transport, head, nursery.cancel_scope)
+            stream: _GivenBack
+            if isinstance(sock, TlsSocket):
+                stream = _SecureGivenBack(TlsStream(sock), head, nursery.cancel_scope)
+            else:
+                plain = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+                stream = _GivenBack(plain, head, nursery.cancel_scope)
             nursery.start_soon(_close_when_cancelled, stream)
             await _Http1Server(
                 self._app,
@@ -98,7 +103,7 @@ class RestLane:
             ).run()
             nursery.cancel_scope.cancel()
         if stream.unread:
-            await _take_the_rest(sock)
+            await take_the_rest(sock)
         return stream.upgrade
 
     async def retire(self) -> None:
@@ -110,7 +115,10 @@ class _GivenBack:
     """A stream that first yields what was read from it before."""
 
     def __init__(
-        self, stream: trio.SocketStream, head: bytes, connection: trio.CancelScope
+        self,
+        stream: trio.SocketStream | TlsStream,
+        head: bytes,
+        connection: trio.CancelScope,
     ) -> None:
         self._stream = stream
         self._head = head
@@ -183,9 +191,29 @@ class _GivenBack:
         with trio.CancelScope(shield=True):
             await self._stream.aclose()
 
+    def close(self) -> None:
+        """Close at once."""
+        self.socket.close()
+
     def _let_go(self) -> None:
         # hypercorn ends by itself, unless something in it waits for what will never come.
         self._connection.deadline = trio.current_time() + _LINGER
+
+
+class _SecureGivenBack(_GivenBack):
+    """The same over TLS: what else hypercorn asks of a `trio.SSLStream`."""
+
+    def __init__(self, stream: TlsStream, head: bytes, connection: trio.CancelScope) -> None:
+        super().__init__(stream, head, connection)
+        self.transport_stream = self
+        self.close = stream.close  # type: ignore[method-assign]
+
+    async def do_handshake(self) -> None:
+        """Nothing: that was before the first line."""
+
+    def selected_alpn_protocol(self) -> str:
+        """What client and server have agreed to speak."""
+        return HTTP1
 
 
 class _Application:
@@ -279,10 +307,11 @@ async def _close_when_cancelled(stream: _GivenBack) -> None:
         await trio.sleep_forever()
     finally:
         if not (stream.unread or stream.upgrade):
-            stream.socket.close()
+            stream.close()
 
 
-async def _take_the_rest(sock: socket.socket) -> None:
+async def take_the_rest(sock: socket.socket) -> None:
+    """Say that we have said all, and drop what the client still sends, if that does not go on."""
     # Closing a socket with bytes unread resets it, which may overtake the answer.
     with trio.move_on_after(_LINGER), suppress(OSError):
         sock.shutdown(socket.SHUT_WR)

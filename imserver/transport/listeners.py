@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from imserver.transport.tls import Certificate
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -38,16 +40,19 @@ class Listener:
 
     sock: socket.socket
     operator: bool = False  # only the server's own account can reach it
+    certificate: Certificate | None = None  # None: it does not speak TLS
 
 
-def listen_tcp(host: str, port: int) -> list[Listener]:
+def listen_tcp(host: str, port: int, certificate: Certificate | None) -> list[Listener]:
     """Listeners on every address that `host` names; port 0 picks one for all.
+
+    With a certificate they speak TLS, and nothing else.
 
     Raises:
         ListenError: an address cannot be had.
     """
     try:
-        return [Listener(sock) for sock in _bind_tcp(host, port)]
+        return [Listener(sock, certificate=certificate) for sock in _bind_tcp(host, port)]
     except OSError as error:
         raise ListenError(f"{host} port {port}", error) from None
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0  # seconds for a process to start or to end, on a busy machine
 COMMAND = [sys.executable, "-m", "imserver"]
-READY = re.compile(r"imserver (\S+) ready on (http://(127\.0\.0\.1):(\d+)) \(database (.+)\)\n")
+READY = re.compile(r"imserver (\S+) ready on (https?://(127\.0\.0\.1):(\d+)) \(database (.+)\)\n")
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -69,12 +69,13 @@ async def started(
     *flags: str,
     open_files: int | None = None,
     file_bytes: int | None = None,
+    stdin: int | None = None,
     **variables: str,
 ) -> AsyncIterator[Process]:
     """A running server whose working folder is `folder`; killed if it still runs at the end.
 
     `open_files` is how many the system lets it have, `file_bytes` how long each may grow until
-    somebody allows it more.
+    somebody allows it more; `stdin` is its standard input.
     """
     limit = ["prlimit"]
     if open_files is not None:
@@ -84,6 +85,7 @@ async def started(
     limit = limit[1:] and limit
     process = await trio.lowlevel.open_process(
         [*limit, *COMMAND, *(flags or ("--port", "0"))],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=folder,

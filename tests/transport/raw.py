@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
-from tests.support.clients import PATIENCE
+from tests.support.clients import PATIENCE, TRUSTED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -78,8 +78,9 @@ class Frame(NamedTuple):
 class Raw:
     """A connection of which every byte is seen."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream) -> None:
         self.stream = stream
+        self.tcp = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
         self._read = b""
 
     async def send(self, data: bytes) -> None:
@@ -175,23 +176,44 @@ class Raw:
                 return
         raise AssertionError("that was an orderly end")
 
+    async def send_eof(self) -> None:
+        """Say that nothing more will come; over TLS without the goodbye that it has for that."""
+        await self.tcp.send_eof()
+
     def reset(self) -> None:
         """Vanish without a goodbye, as a crashed client does."""
-        self.stream.setsockopt(
+        self.tcp.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
         )  # the close is a reset
-        self.stream.socket.close()
+        self.tcp.socket.close()
 
 
 @asynccontextmanager
 async def open_raw(server: Server, *, receive_buffer: int | None = None) -> AsyncIterator[Raw]:
     """A TCP connection; `receive_buffer` is what the client's kernel may hold, in bytes."""
+    stream = await open_stream(server, receive_buffer=receive_buffer)
+    try:
+        if isinstance(stream, trio.SSLStream):
+            await stream.do_handshake()
+        yield Raw(stream)
+    finally:
+        with suppress(trio.ClosedResourceError):  # a goodbye of TLS that cannot be said any more
+            await stream.aclose()
+
+
+async def open_stream(
+    server: Server, *, receive_buffer: int | None = None
+) -> trio.SocketStream | trio.SSLStream:
+    """A connection as the server speaks: TCP, or TLS whose handshake comes with the first byte."""
     sock = trio.socket.socket()
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     await sock.connect(server.address)
-    async with trio.SocketStream(sock) as stream:
-        yield Raw(stream)
+    stream = trio.SocketStream(sock)
+    context = TRUSTED.get(server.url)
+    if context is None:
+        return stream
+    return trio.SSLStream(stream, context, server_hostname=server.address[0])
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from imserver.config import Admission, Timeouts
 from imserver.domain.errors import CloseCode
 from tests.support import Refused, connect, login, rest, running_server
 from tests.support.clients import PATIENCE
+from tests.transport.raw import open_stream
 
 HELLO = {"receiver_id": "bob", "content": "hello"}
 
@@ -145,7 +146,7 @@ async def test_nothing_is_limited_on_loopback_by_default() -> None:
 async def test_a_body_that_does_not_come_is_given_up() -> None:
     async with running_server(timeouts=Timeouts(request_body=0.2)) as server:
         answer = b""
-        async with await trio.open_tcp_stream(*server.address) as stream:
+        async with await open_stream(server) as stream:
             await stream.send_all(
                 b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nX-User-ID: alice\r\n"
                 b"Content-Length: 100\r\n\r\n{"

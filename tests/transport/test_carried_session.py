@@ -11,6 +11,7 @@ from trio_websocket import wrap_client_stream
 from imserver.config import Timeouts
 from tests.support import Socket, running_server
 from tests.support.clients import PATIENCE
+from tests.transport.raw import open_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def upgraded_late(server: Server) -> AsyncIterator[Socket]:
     """A WebSocket on a connection that has served another request before; ends without goodbye."""
-    async with await trio.open_tcp_stream(*server.address) as stream, trio.open_nursery() as tasks:
+    async with await open_stream(server) as stream, trio.open_nursery() as tasks:
         await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
@@ -52,7 +53,7 @@ async def test_answering_pings_is_a_sign_of_life() -> None:
     async with (
         running_server(timeouts=Timeouts(ping=0.5, silence=1.5)) as server,
         upgraded_late(server) as carried,
-        await trio.open_tcp_stream(*server.address) as mute,
+        await open_stream(server) as mute,
     ):
         await carried.call("login", {"user_id": "carried"})
         await mute.send_all(

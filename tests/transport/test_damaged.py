@@ -120,7 +120,7 @@ async def test_damaged_requests_harm_nobody(seed: int) -> None:
                             case 0:
                                 raw.reset()
                             case 1:
-                                await raw.stream.send_eof()
+                                await raw.send_eof()
                                 with trio.move_on_after(0.02):
                                     await raw.stream.receive_some(1000)
 

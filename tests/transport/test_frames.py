@@ -228,7 +228,7 @@ async def test_requests_that_come_behind_our_goodbye_are_not_carried_out() -> No
             assert closing.payload[:2] == (4001).to_bytes(2, "big")
             send = request("send_message", {"receiver_id": "bob", "content": "too late"})
             await raw.send(request("login", {"user_id": "alice"}) + send)
-            await raw.stream.send_eof()
+            await raw.send_eof()
             await raw.end()
         await bob.no_push()
 

@@ -240,7 +240,7 @@ async def test_a_handshake_with_more_behind_it_harms_nobody() -> None:
                 await raw.send(FIRST)
                 await raw.answer()
                 await raw.send(hasty)
-                await raw.stream.send_eof()
+                await raw.send_eof()
                 await until_gone(raw)
             await until_connections(server, 0)
 

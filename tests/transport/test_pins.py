@@ -31,7 +31,7 @@ def test_hypercorns_server_takes_an_accepted_stream() -> None:
 
 
 def test_hypercorn_asks_no_more_of_a_stream_than_ours_has() -> None:
-    from imserver.transport.http import _GivenBack
+    from imserver.transport.http import _GivenBack, _SecureGivenBack
 
     source = inspect.getsource(TCPServer)
     used = {name for name in dir(_GivenBack) if f"self.stream.{name}(" in source}
@@ -42,6 +42,9 @@ def test_hypercorn_asks_no_more_of_a_stream_than_ours_has() -> None:
     assert rest.count("self.stream") == 1, "a stream is asked for something new"  # its assignment
     # A stream without TLS is told by the lack of this.
     assert not hasattr(_GivenBack, "do_handshake")
+    assert inspect.iscoroutinefunction(_SecureGivenBack.do_handshake)
+    assert source.count("alpn_protocol = self.stream.selected_alpn_protocol()") == 1
+    assert source.count("self.stream.transport_stream.socket") == 1
 
 
 def test_hypercorn_can_be_kept_from_http2() -> None:

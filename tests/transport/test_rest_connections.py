@@ -7,6 +7,7 @@ import trio
 
 from tests.support import rest, running_server
 from tests.support.clients import PATIENCE
+from tests.transport.raw import open_stream
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ async def test_a_connection_whose_body_stays_unread_is_closed(
     async with running_server() as server:
         for _ in range(5):  # the order in which tasks run is random
             answer = b""
-            async with await trio.open_tcp_stream(*server.address) as stream:
+            async with await open_stream(server) as stream:
                 await stream.send_all(
                     b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\n"
                     + headers

@@ -170,7 +170,7 @@ async def test_a_client_that_says_it_is_done_sending_still_gets_its_answer() -> 
         for _ in range(5):
             async with open_raw(server) as raw:
                 await raw.send(send("and that is all"))
-                await raw.stream.send_eof()
+                await raw.send_eof()
                 assert (await raw.answer())[0] == 200
 
 

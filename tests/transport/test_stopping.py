@@ -13,7 +13,7 @@ from imserver.config import Timeouts
 from imserver.transport import ws
 from tests.support import login, running_server
 from tests.support.clients import PATIENCE
-from tests.transport.raw import CLOSE, Raw, open_raw, raw_websocket, request
+from tests.transport.raw import CLOSE, Raw, open_raw, open_stream, raw_websocket, request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -160,4 +160,4 @@ async def test_nobody_gets_in_once_it_stops() -> None:
     async with running_server() as server:
         pass
     with pytest.raises(OSError, match=str(server.address[1])):
-        await trio.open_tcp_stream(*server.address)
+        await open_stream(server)
