@@ -165,6 +165,9 @@ def cert(
             with making(path) as partial:
                 partial.write_bytes(content)
                 os.chmod(partial, mode)
+                if os.geteuid() == 0:  # it is for the server, not for root
+                    owner = path.parent.stat()
+                    os.chown(partial, owner.st_uid, owner.st_gid)
     except (OSError, StoreError, ValueError) as error:
         fail(str(error))
     print(

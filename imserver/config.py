@@ -202,9 +202,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
                 "may be anyone: set allow_open_network = true if that is what you want"
             )
-        if bool(self.tls.certificate) is not bool(self.tls.key):
-            missing = "key" if self.tls.certificate else "certificate"
-            raise ConfigError(f"tls.{missing} is missing: TLS needs a certificate and its key")
         if not re.fullmatch("0?[0-7]{3}", self.socket_mode):
             raise ConfigError('socket_mode must be octal, such as "0660"')
         for name in self.hosts:

@@ -215,10 +215,14 @@ async def open_server(
 
 
 def _certificate(config: Config) -> Certificate | None:
-    if not config.tls.certificate:
+    certificate, key = config.tls.certificate, config.tls.key
+    if bool(certificate) is not bool(key):
+        missing = "key" if certificate else "certificate"
+        raise ConfigError(f"tls.{missing} is missing: TLS needs a certificate and its key")
+    if not certificate:
         return None
     try:
-        return Certificate(Path(config.tls.certificate), Path(config.tls.key), [HTTP1])
+        return Certificate(Path(certificate), Path(key), [HTTP1])
     except TlsError as error:
         raise ConfigError(f"tls.certificate: {error}") from None
 

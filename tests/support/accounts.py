@@ -18,7 +18,7 @@ from imserver.store import accounts
 from imserver.store.audit import Author
 from imserver.store.database import open_database
 from imserver.store.transaction import Transaction
-from tests.support.clients import PATIENCE, Refused
+from tests.support.clients import PATIENCE, TRUSTED, Refused
 from tests.support.servers import running_server
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ async def token_server(
 async def try_to_log_in(server: Server, user_id: str, password: str, **more: Any) -> httpx.Response:
     """Ask for a token, whatever the answer."""
     body = {"user_id": user_id, "password": password, **more}
-    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http:
+    verify = TRUSTED.get(server.url, True)
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, verify=verify) as http:
         return await http.post("/api/v1/auth/login", json=body)
 
 

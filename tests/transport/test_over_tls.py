@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.contract import test_operations
 from tests.support import servers
 from tests.support.certificates import certificate_in
 from tests.transport import (
@@ -49,6 +50,7 @@ IMPOSSIBLE = {
     "test_who_asks_without_reading_is_held_back",
 }
 
+test_every_operation = test_operations.test_scenario
 short_linger = test_slow.short_linger
 
 for module in MODULES:

@@ -13,8 +13,6 @@ from cryptography.hazmat.primitives import serialization
 
 from imserver import ConfigError
 from imserver.config import Timeouts, Tls
-from tests.contract.api import TRANSPORTS
-from tests.contract.test_operations import SCENARIOS, Stage
 from tests.support import login, rest, running_server
 from tests.support.certificates import Files, certificate_in, trusting
 from tests.support.clients import PATIENCE, TRUSTED
@@ -45,14 +43,6 @@ async def seen(server: Server) -> str:
             await stream.do_handshake()
             certificate = stream.getpeercert(binary_form=True)
     return hashlib.sha256(certificate).digest().hex(":").upper()
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("operation", SCENARIOS)
-async def test_every_operation_works_over_it(files: Files, operation: str, transport: str) -> None:
-    async with running_server(tls=files.setting) as server:
-        assert server.url.startswith("https://127.0.0.1:")
-        await SCENARIOS[operation](Stage(server, transport))
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
