@@ -127,6 +127,10 @@ class Chat:
         match event:
             case Message():
                 self._show_message(event, nursery)
+            case StatusChange(status="failed"):
+                lost = self._ticks.fail(event)
+                what = event.message_id if lost is None else shortened(lost.content, _SNIPPET)
+                self._note(f"nobody got this before it was removed: {what}")
             case StatusChange():
                 self._show_tick(self._ticks.take(event))
             case Invitation():
@@ -195,6 +199,8 @@ class Chat:
         for message in self._ticks.open(_MOST_ASKED):
             try:
                 self._show_tick(self._ticks.correct(await self._client.get_message(message.id)))
+            except Refused:
+                continue  # it has been removed since
             except ClientError:
                 return
 

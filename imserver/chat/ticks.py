@@ -70,6 +70,11 @@ class Ticks:
             other.level = max(other.level, level)
         return Tick(own.message, level, change.user_id)
 
+    def fail(self, change: StatusChange) -> Message | None:
+        """The own message that was removed before anybody had it, if it is remembered."""
+        own = self._own.pop(parse_message_id(change.message_id) or 0, None)
+        return None if own is None else own.message
+
     def open(self, most: int) -> list[Message]:
         """The latest own messages that nobody has read as far as is known, oldest first."""
         unread = [own.message for own in self._own.values() if own.level is not Level.READ]

@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from imserver.client.events import Disconnected, Event, Gap, Reconnected
-from imserver.domain.frames import MAX_LIMIT, SyncOffline
-from imserver.domain.model import Message, message_id, parse_message_id
+from imserver.domain.frames import MAX_LIMIT, StatusChange, SyncOffline
+from imserver.domain.model import FAILED, SYSTEM_USER, Message, message_id, parse_message_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from imserver.domain.frames import StatusChange
     from imserver.domain.model import Invitation
 
 MOST_OWN: Final = 10_000  # own messages remembered while the program reads no events
@@ -46,6 +45,7 @@ class SyncPage(Struct, frozen=True):
     newest_message_id: str | None = None
     gap: bool = False
     oldest_message_id: str | None = None
+    failed: list[str] = []  # own messages that were removed before anybody had them
 
 
 def place(message: Message) -> int:
@@ -77,6 +77,7 @@ class Inbox:
         # Up to here only what is not acknowledged is wanted: the start without a cursor.
         self._anchor = _NOWHERE
         self.behind = True  # pages are to be asked for
+        self._gap_told = False  # since it is behind
 
     @property
     def cursor(self) -> str | None:
@@ -103,7 +104,7 @@ class Inbox:
     def disconnect(self, event: Disconnected) -> None:
         """The stream of pushes is broken: what follows is to be asked for."""
         self._live.clear()
-        self._overflowed = False
+        self._overflowed = self._gap_told = False
         self.behind = True
         if self._ready and isinstance(self._ready[-1], Reconnected):
             self._ready.pop()  # it had not been noticed: the program knows of the loss before
@@ -190,8 +191,11 @@ class Inbox:
         Raises:
             ValueError: a message without a place.
         """
-        if page.gap:
+        if page.gap and not self._gap_told:
+            self._gap_told = True  # the other pages say it of themselves as well
             self._ready.append(Gap(page.oldest_message_id))
+        for failed in page.failed:
+            self._ready.append(StatusChange(failed, FAILED, SYSTEM_USER, 0))
         if not self.anchored:
             self._anchor = parse_message_id(page.newest_message_id or "") or 0
         self._take_in_order(page.messages)
@@ -203,7 +207,7 @@ class Inbox:
             return
         self._take_in_order(self._live)
         self._live.clear()
-        self.behind = False
+        self.behind = self._gap_told = False
 
     def restart(self) -> None:
         """The cursor is beyond everything: the server was restored from an older copy."""

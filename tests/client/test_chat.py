@@ -13,6 +13,7 @@ import trio
 from imserver.chat import app
 from imserver.chat.terminal import Terminal
 from imserver.client import Disconnected, Refused, open_client
+from imserver.config import Retention
 from tests.client.support import (
     BRISK,
     LONG,
@@ -276,3 +277,21 @@ async def test_ctrl_c_in_a_terminal() -> None:
             assert bob.echoes()
             assert "Traceback" not in bob.shown
         assert await stored(server.url, "bob") == []
+
+
+async def test_it_says_what_was_removed_and_what_of_it_nobody_got() -> None:
+    days = [0]
+    settings = {
+        "clock": lambda: 1_640_995_200_000 + days[0] * 86_400_000,
+        "retention": Retention(days=1, every=1),
+    }
+    async with (
+        running_server(**settings) as server,
+        window("--as", "alice", "--to", "bob", "--url", server.url) as alice,
+    ):
+        await alice.type("hello bob\n")
+        await alice.sees("you to bob: hello bob")
+        days[0] += 2
+        await alice.sees("-- nobody got this before it was removed: hello bob")
+        async with window("--as", "bob", "--url", server.url) as bob:
+            await bob.sees("-- older messages are not kept any more")

@@ -132,8 +132,8 @@ class Following(RuleBasedStateMachine):
         request = self.inbox.ask()
         cursor = request.last_message_id
         after = None if cursor is None else parse_message_id(cursor)
-        assert request.include_own is (after is not None)
-        assert request.include_newest is (after is None)
+        assert bool(request.include_own) is (after is not None)
+        assert bool(request.include_newest) is (after is None)
         assert request.limit is not None
         self.requested = (after, request.limit)
 
@@ -334,6 +334,27 @@ def test_what_retention_took_is_told_before_what_follows() -> None:
     inbox.ask()
     inbox.take(SyncPage([message(7)], gap=True, oldest_message_id="msg_5"))
     assert inbox.next() == Gap("msg_5")
+    assert drain(inbox) == ["msg_7"]
+
+
+def test_pages_that_all_say_so_are_one_gap() -> None:
+    inbox = Inbox(ME, cursor=1, own=False, most=4)
+    for more in (True, False):
+        inbox.ask()
+        inbox.take(SyncPage([message(7 if more else 8)], has_more=more, gap=True))
+    assert drain(inbox) == ["Gap", "msg_7", "msg_8"]
+    inbox.disconnect(LOST)
+    inbox.reconnect()
+    inbox.ask()
+    inbox.take(SyncPage([], gap=True))
+    assert drain(inbox) == ["Disconnected", "Reconnected", "Gap"]
+
+
+def test_what_failed_meanwhile_is_told() -> None:
+    inbox = Inbox(ME, cursor=1, own=False, most=4)
+    inbox.ask()
+    inbox.take(SyncPage([message(7)], failed=["msg_1"]))
+    assert inbox.next() == StatusChange("msg_1", "failed", "system", 0)
     assert drain(inbox) == ["msg_7"]
 
 
