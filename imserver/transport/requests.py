@@ -89,5 +89,7 @@ def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 def _path(scope: HTTPScope) -> str:
     # As it came, so that what is percent-encoded stays so: it may be the end of a line.
-    raw = scope["raw_path"].partition(b"?")[0][:_MOST_PATH]
-    return raw.decode("ascii", "backslashreplace")
+    raw = scope["raw_path"].partition(b"?")[0]
+    if not raw.startswith(b"/"):  # it names a host, and may name a user and a password before it
+        raw = b"/" + raw.partition(b"://")[2].partition(b"/")[2]
+    return raw[:_MOST_PATH].decode("ascii", "backslashreplace")
