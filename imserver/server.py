@@ -252,7 +252,7 @@ def _edge(
     gate: Gate | None,
     database: Database,
 ) -> Edge:
-    requests = Requests(access_log=config.log.access)
+    requests = Requests(access_log=config.log.access, refusals=engine.refusals)
     metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
     app = build_app(
         engine,

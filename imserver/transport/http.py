@@ -17,16 +17,19 @@ import logging
 import math
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from imserver.transport import unreadable
 from imserver.transport.proxies import FORWARDED_FOR
 from imserver.transport.tls import HTTP1, TlsSocket, TlsStream
 from imserver.transport.ws import receive
@@ -71,6 +74,7 @@ class RestLane:
         header_bytes: int,
     ) -> None:
         self._app = ASGIWrapper(_Application(app, requests, proxies))
+        self._requests = requests
         self._context = WorkerContext(None)
         self._config = HypercornConfig()
         self._config.accesslog = None
@@ -98,7 +102,7 @@ class RestLane:
                 self._app,
                 self._config,
                 self._context,
-                ConnectionState({"stream": stream, "peer": peer}),
+                ConnectionState({"stream": stream, "peer": peer, "requests": self._requests}),
                 stream,  # type: ignore[arg-type]
             ).run()
             nursery.cancel_scope.cancel()
@@ -266,7 +270,7 @@ class _Application:
 
 
 class _Http1Server(TCPServer):
-    """hypercorn's server without HTTP/2, which is promised to nobody.
+    """hypercorn's server without HTTP/2, which is promised to nobody, and with our refusals.
 
     On request it would go over to it in mid-connection, where its errors are raised instead of
     answered and nothing bounds how long an answer waits for the client's window.
@@ -279,7 +283,13 @@ class _Http1Server(TCPServer):
 
     @protocol.setter
     def protocol(self, protocol: ProtocolWrapper) -> None:
-        protocol.protocol._check_protocol = _stay  # type: ignore[union-attr, method-assign]
+        http1 = protocol.protocol
+        assert isinstance(http1, H11Protocol)
+        http1._check_protocol = _stay  # type: ignore[method-assign, assignment]
+        state = self.state
+        http1._send_error_response = partial(  # type: ignore[method-assign]
+            unreadable.refuse, http1, state["requests"], state["peer"].address
+        )
         self._protocol = protocol
 
 

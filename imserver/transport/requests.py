@@ -10,13 +10,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from imserver import log
-from imserver.tally import SECONDS, Histogram
+from imserver.tally import SECONDS, Histogram, Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hypercorn.typing import HTTPResponseStartEvent, HTTPScope
 
+    from imserver.domain.errors import ApiError
     from imserver.domain.model import Peer
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
@@ -31,8 +32,9 @@ access = logging.getLogger(log.ACCESS)
 class Requests:
     """Counts a server's REST requests, and logs each if told to."""
 
-    def __init__(self, *, access_log: bool) -> None:
+    def __init__(self, *, access_log: bool, refusals: Refusals | None = None) -> None:
         self._access_log = access_log
+        self._refusals = refusals or Refusals()
         self.seconds = Histogram(SECONDS)  # from a request's head to the end of its answer
         self.answers: Counter[int] = Counter()  # by HTTP status
 
@@ -59,6 +61,17 @@ class Requests:
                 "duration_ms": round(seconds * 1000, 3),
             }
             access.info("answered" if request.status else "not answered", extra=fields)
+
+    def unreadable(self, status: int, error: ApiError, address: str) -> str:
+        """What came from an address was no request, or not to its end, and is refused.
+
+        Returns the id that the refusal carries.
+        """
+        request = Request(secrets.token_hex(16), "", "", address)
+        request.status = status
+        self._refusals.count("rest", error)
+        self.end(request)
+        return request.id
 
 
 class Request:

@@ -137,8 +137,49 @@ async def test_a_body_of_exactly_the_limit_is_taken() -> None:
 async def test_a_head_beyond_the_limit_is_refused() -> None:
     async with running_server(limits=Limits(header_bytes=4096)) as server, open_raw(server) as raw:
         await raw.send(post_head("/api/v1/messages", "X-Long: " + "x" * 20_000))
-        status, _, _ = await raw.answer()
+        status, headers, body = await raw.answer()
         assert status == 431
+        assert json.loads(body) == {"error": "The head is too large", "code": "too_large"}
+        assert headers[b"content-type"] == b"application/json"
+        assert len(headers[b"x-request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"GET  /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",  # without Host
+        b"\x16\x03\x01\r\n\r\n",
+        post_head("/api/v1/messages", "Content-Length: -1"),
+        post_head("/api/v1/messages", "Content-Length: 1", "Content-Length: 2"),
+        post_head("/api/v1/messages", "Transfer-Encoding: gzip"),
+        post_head("/api/v1/messages", "Transfer-Encoding: chunked") + b"!!\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_like_everything_else(broken: bytes) -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        await raw.send(broken)
+        status, headers, body = await raw.answer()
+        assert status in (400, 501)
+        assert json.loads(body)["code"] == "invalid_request"
+        assert headers[b"content-type"] == b"application/json"
+        assert headers[b"connection"] == b"close"
+        assert len(headers[b"x-request-id"]) == 32
+        async with rest(server, None) as nobody:
+            scraped = (await nobody.request("GET", "/metrics")).text
+        assert f'imserver_rest_answers_total{{status="{status}"}} 1.0' in scraped
+        assert 'imserver_refusals_total{code="invalid_request",transport="rest"} 1.0' in scraped
+
+
+async def test_a_head_of_what_is_broken_has_no_body() -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        await raw.send(
+            b"HEAD /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n!!\r\n"
+        )
+        head = await raw.head()
+        assert b" 400 " in head.split(b"\r\n")[0]
+        await raw.end()
 
 
 async def test_half_a_body_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
