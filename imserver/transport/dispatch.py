@@ -13,7 +13,6 @@ Laws:
 from __future__ import annotations
 
 import logging
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Union, assert_never
 
@@ -82,7 +81,7 @@ class Dispatcher:
         self._session = session
         self._caller = Caller("", session, peer=session.peer)
         self._ignored = 0  # refusals with `rate_limited` since a request was admitted
-        self._pending: deque[_Slot] = deque()
+        self._pending: list[_Slot] = []
         self._pending_bytes = 0  # of the requests in it
         self._most_bytes = session.outbox.most // _PENDING_SHARE
         self._most_waiting = session.outbox.most // _WAITING_SHARE
@@ -191,7 +190,7 @@ class Dispatcher:
         """Send every answer whose turn has come."""
         pending = self._pending
         while pending and (data := pending[0].answer) is not None:
-            slot = pending.popleft()
+            slot = pending.pop(0)
             self._pending_bytes -= slot.length
             self._send(slot.kind, data, slot.correlation)
         if self._idle is not None:
