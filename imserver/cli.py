@@ -15,12 +15,11 @@ import click
 import trio
 
 from imserver import Config, ConfigError, StoreError, __version__, open_server
-from imserver.commands import fail
+from imserver.commands import fail, first_password_sentence
 from imserver.config import CONFIG_VARIABLE, load_config
 from imserver.log import set_up_logging
 from imserver.notify import notify
 from imserver.server import raise_file_limit
-from imserver.service.account_keeping import FIRST_ADMINISTRATOR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +32,7 @@ _GC_THRESHOLD = 50_000  # new containers before the collector looks at the young
 
 
 _ELSEWHERE = {  # commands by the module and name of what they are
+    "audit": ("imserver.administration.audit", "audit"),
     "backup": ("imserver.maintenance", "backup"),
     "cert": ("imserver.cert", "cert"),
     "chat": ("imserver.chat.command", "chat"),
@@ -40,6 +40,7 @@ _ELSEWHERE = {  # commands by the module and name of what they are
     "export": ("imserver.maintenance", "export"),
     "import": ("imserver.maintenance", "import_"),
     "restore": ("imserver.maintenance", "restore"),
+    "user": ("imserver.administration.users", "user"),
 }
 
 
@@ -138,11 +139,7 @@ async def _serve(config: Config) -> None:
                     )
                     if server.first_password is not None:
                         # Nowhere but here, and this once: not in a log either.
-                        print(
-                            f"imserver: the first administrator is {FIRST_ADMINISTRATOR}, with "
-                            f"this password for one login: {server.first_password}",
-                            flush=True,
-                        )
+                        print(first_password_sentence(server.first_password), flush=True)
                     notify("READY=1", f"STATUS=serving on {server.url}")
                     number = await _stop_asked(signals, server)
                     notify("STOPPING=1", "STATUS=letting clients go")

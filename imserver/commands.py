@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import click
 
 from imserver.config import Config, ConfigError, load_config
+from imserver.service.account_keeping import FIRST_ADMINISTRATOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,3 +54,11 @@ def settings_of(context: click.Context, config: Path | None, data: str | None) -
     if settings.database == ":memory:":
         fail("a database in memory is gone when its server is")
     return settings
+
+
+def first_password_sentence(password: str) -> str:
+    """What is told once of the administrator that a start has made, and nowhere else."""
+    return (
+        f"imserver: the first administrator is {FIRST_ADMINISTRATOR}, with this password for one "
+        f"login: {password}"
+    )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import socket
 import time
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ import trio
 
 from imserver.config import Auth, Config, ConfigError, is_loopback
 from imserver.domain.errors import CloseCode
-from imserver.domain.model import DAY_MS
+from imserver.domain.model import DAY_MS, Peer
 from imserver.live.backoff import Backoff
 from imserver.live.hub import Hub
 from imserver.live.rates import Rate
@@ -55,7 +56,6 @@ from imserver.transport.ws import WebSocketLane
 from imserver.version import __version__
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator, Callable
 
     from imserver.store.database import Database
@@ -72,11 +72,13 @@ class Server:
         self,
         address: tuple[str, int],
         database: str,
-        certificate: Certificate | None = None,
-        first_password: str | None = None,
+        certificate: Certificate | None,
+        first_password: str | None,
+        attach: Callable[[socket.socket], None],
     ) -> None:
-        self.address = address  # host and port really bound
+        self.address = address  # host and port really bound; ("", 0): it does not listen
         self.database = database  # the file, or :memory:
+        self._attach = attach
         # Of the account FIRST_ADMINISTRATOR, if this start has made it: for one login, and
         # nowhere else.
         self.first_password = first_password
@@ -102,6 +104,13 @@ class Server:
             else:
                 logger.info("the certificate was read again")
 
+    def operator(self) -> socket.socket:
+        """A connection as the operator, as by the control socket; the caller closes it."""
+        ours, servers = socket.socketpair()
+        servers.setblocking(False)
+        self._attach(servers)
+        return ours
+
 
 def wall_clock() -> int:
     """Milliseconds since the epoch."""
@@ -110,12 +119,16 @@ def wall_clock() -> int:
 
 @asynccontextmanager
 async def open_server(
-    config: Config | None = None, *, clock: Callable[[], int] = wall_clock
+    config: Config | None = None,
+    *,
+    clock: Callable[[], int] = wall_clock,
+    listening: bool = True,
 ) -> AsyncIterator[Server]:
     """Serve while the context lasts; leaving it stops the server in order.
 
     Nothing is global: several servers live in one process. `Config(database=":memory:", port=0)`
-    serves tests.
+    serves tests. Without `listening` nobody reaches it but this program, by `Server.operator`, and
+    what is scheduled is left to a server that stays.
 
     Raises:
         ConfigError: settings that do not go together.
@@ -128,8 +141,8 @@ async def open_server(
     accounts = _accounts(config.auth, hub, clock) if config.auth.mode == "token" else None
     identity = _identity(config.auth, clock, accounts)
     with ExitStack() as files:
-        certificate = _certificate(config)
-        listeners = listen_tcp(config.host, config.port, certificate)
+        certificate = _certificate(config) if listening else None
+        listeners = listen_tcp(config.host, config.port, certificate) if listening else []
         for listener in listeners:
             files.callback(listener.sock.close)
         database = files.enter_context(
@@ -137,7 +150,7 @@ async def open_server(
         )
         # Whoever has the database's lock may put its sockets beside it.
         unix = files.enter_context(ExitStack())
-        listeners += _unix_listeners(config, unix)
+        listeners += _unix_listeners(config, unix) if listening else []
         writer = Writer(
             database,
             clock,
@@ -181,7 +194,7 @@ async def open_server(
             await storing.start(writer.run)
             storing.start_soon(lane.run)
             first_password = None if accounts is None else await begin(accounts, engine)
-            if config.backup.every:
+            if config.backup.every and listening:
                 storing.start_soon(_backups(config, clock).run)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as background:
@@ -195,12 +208,20 @@ async def open_server(
                     background.start_soon(sweeper.run)
                     if accounts is not None:
                         background.start_soon(tend, accounts, engine)
-                    background.start_soon(_retention(config, engine).run)
+                    if listening:
+                        background.start_soon(_retention(config, engine).run)
                     for listener in listeners:
                         background.start_soon(edge.accept, listener, connections)
+                    operator = Peer(operator=True)
+                    server = Server(
+                        _address(listeners[0].sock) if listening else ("", 0),
+                        database.path,
+                        certificate,
+                        first_password,
+                        lambda sock: edge.take(sock, operator, connections),
+                    )
                     try:
-                        address = _address(listeners[0].sock)
-                        yield Server(address, database.path, certificate, first_password)
+                        yield server
                     finally:
                         background.cancel_scope.cancel()
                 for listener in listeners:

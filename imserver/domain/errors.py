@@ -71,7 +71,8 @@ CATALOGUE: dict[Code, Fault] = {
     Code.CONFLICT: Fault(
         409,
         "The same client_msg_id was used for another message",
-        "A `client_msg_id` (or `Idempotency-Key`) was used before with other content.",
+        "A `client_msg_id` (or `Idempotency-Key`) was used before with other content, the user has "
+        "an account already, or is the last administrator.",
     ),
     Code.CURSOR_AHEAD: Fault(
         409,

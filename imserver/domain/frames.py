@@ -28,7 +28,7 @@ from imserver.domain.model import (
 )
 
 MAX_MESSAGE_ID: Final = 128  # characters of the envelope's correlation id
-MAX_LIMIT: Final = 200  # messages on a page of sync
+MAX_LIMIT: Final = 200  # things on a page
 DEFAULT_LIMIT: Final = 50
 
 
@@ -349,6 +349,19 @@ class StatusChange(Struct, frozen=True, omit_defaults=True):
     user_id: str
     timestamp: int
     cumulative: bool = False
+
+
+def page_limit(limit: int | None) -> int:
+    """How many things a page has at the most, as asked for or by default.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    if limit is None:
+        return DEFAULT_LIMIT
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ApiError(Code.INVALID_REQUEST, f"limit must be 1 to {MAX_LIMIT}")
+    return limit
 
 
 # -- codec ------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ class Peer(Struct, frozen=True):
     address: str = ""  # of the client, as far as it is known; "": it came by a Unix socket
     proxied: bool = False  # a listed proxy brought it: what that says of its client is believed
     operator: bool = False  # it came by the control socket, open to the server's own account alone
+    os_user: str = ""  # the operator's name on this machine
 
 
 class Event(Struct, frozen=True, omit_defaults=True):

@@ -64,6 +64,10 @@ class Hub:
         """Users with at least one session."""
         return len(self._online)
 
+    def online(self) -> Collection[str]:
+        """The ids of these users, as they are now."""
+        return list(self._online)
+
     def sessions_of(self, user_id: str) -> int:
         """How many sessions a user has."""
         return len(self._online.get(user_id, ()))

@@ -23,6 +23,7 @@ from imserver.live.hub import Hub, Session
 from imserver.service.accounts import Accounts
 from imserver.service.admission import Admission, Budget
 from imserver.service.identity import Identity
+from imserver.store.audit import Author
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer
 from imserver.tally import Refusals, Removals
@@ -48,6 +49,11 @@ class Caller(NamedTuple):
         session = self.session
         grant = self.grant if session is None or session.grant is None else session.grant
         return grant.administrator or self.peer.operator
+
+    @property
+    def author(self) -> Author:
+        """Who this is to the audit log."""
+        return Author(self.user_id or None, self.peer.address, self.peer.os_user)
 
 
 class Delivery(Struct, frozen=True, gc=False):

@@ -28,10 +28,11 @@ from imserver.domain.passwords import check_password, normal
 from imserver.service.accounts import Accounts, digest_of, the_accounts
 from imserver.service.engine import Caller, Command, Engine, Outcome
 from imserver.store import accounts as stored
-from imserver.store.audit import Action, Author
+from imserver.store.audit import Action, record
 
 if TYPE_CHECKING:
     from imserver.store.accounts import Account, Token
+    from imserver.store.audit import Author
     from imserver.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
@@ -58,29 +59,28 @@ async def password_login(engine: Engine, caller: Caller, request: PasswordLogin)
     user_id = check_user_id(request.user_id)
     device = _label(request.device, "device", _MOST_DEVICE)
     platform = _label(request.platform, "platform", _MOST_PLATFORM)
-    address = caller.peer.address
-    account, known = await _authenticate(engine, accounts, user_id, request.password, address)
+    account, known = await _authenticate(engine, accounts, caller, user_id, request.password)
     if account is None:
         raise ApiError(Code.WRONG_CREDENTIALS)
     if account.disabled:
+        await engine.execute(_Note(caller.author, Action.LOGIN_REFUSED, user_id))
         raise ApiError(Code.FORBIDDEN, "This account is disabled")
     if known is not None and accounts.passwords.is_outdated(known):
         again = await accounts.passwords.hash(request.password)
         await engine.execute(_Rehash(account.uid, known, again))
-    return await engine.execute(
-        _LogIn(accounts, account, Author(user_id, address), device, platform)
-    )
+    author = caller.author._replace(user_id=user_id)
+    return await engine.execute(_LogIn(accounts, account, author, device, platform))
 
 
 async def _authenticate(
-    engine: Engine, accounts: Accounts, user_id: str, password: str, address: str
+    engine: Engine, accounts: Accounts, caller: Caller, user_id: str, password: str
 ) -> tuple[Account | None, str | None]:
-    """Whose password it is, if it is right, and its hash; wrong guesses are counted.
+    """Whose password it is, if it is right, and its hash; wrong guesses are counted and noted.
 
     Raises:
         ApiError: `rate_limited`, `too_large`, `unavailable`.
     """
-    backoff = accounts.backoff
+    backoff, address = accounts.backoff, caller.peer.address
     wait_ms = backoff.begin(user_id, address, known=accounts.is_known_at(user_id, address))
     if wait_ms:
         raise ApiError(
@@ -98,9 +98,29 @@ async def _authenticate(
         # A name that is nobody's may be a password that went into the wrong field.
         about = {} if account is None else {"user_id": user_id}
         logger.info("a wrong password from %s", address or "the machine itself", extra=about)
+        await engine.execute(_Note(caller.author, Action.PASSWORD_WRONG, about.get("user_id")))
         return None, None
     backoff.right(user_id, address)
     return account, known
+
+
+class _Note(Command):
+    """Let the audit log tell of an attempt."""
+
+    __slots__ = ("_action", "_author", "_subject")
+
+    def __init__(self, author: Author, action: Action, subject: str | None) -> None:
+        self._author = author
+        self._action = action
+        self._subject = subject
+
+    def apply(self, tx: Transaction) -> None:
+        """Add the entry."""
+        record(tx, self._author, self._action, self._subject)
+
+    def conclude(self, stored: None) -> Outcome:
+        """There is nothing to say."""
+        return Outcome(b"")
 
 
 class _Rehash(Command):
@@ -200,7 +220,8 @@ def list_sessions(engine: Engine, caller: Caller, request: Nothing) -> bytes:
 
 def logout(engine: Engine, caller: Caller, request: Nothing) -> Revoke:
     """Revoke the token that the caller uses."""
-    return Revoke(the_accounts(engine), caller, caller.grant.token_id, Action.LOGGED_OUT)
+    accounts, token_id = the_accounts(engine), caller.grant.token_id
+    return Revoke(accounts, caller.author, caller.user_id, token_id, Action.LOGGED_OUT)
 
 
 def revoke_session(engine: Engine, caller: Caller, request: SessionRef) -> Revoke:
@@ -209,24 +230,23 @@ def revoke_session(engine: Engine, caller: Caller, request: SessionRef) -> Revok
     Raises:
         ApiError: `not_found`, by the command.
     """
-    return Revoke(the_accounts(engine), caller, request.token_id, Action.TOKEN_REVOKED)
+    accounts, token_id = the_accounts(engine), request.token_id
+    return Revoke(accounts, caller.author, caller.user_id, token_id, Action.TOKEN_REVOKED)
 
 
 class Revoke(Command):
-    """Let a token of the caller's in no longer; its connections end behind the answer."""
+    """Let a token of a user's in no longer; its connections end behind the answer."""
 
-    __slots__ = ("_accounts", "_action", "_author", "_token_id")
+    __slots__ = ("_accounts", "_action", "_author", "_token_id", "_user_id")
 
-    def __init__(self, accounts: Accounts, caller: Caller, token_id: str, action: Action) -> None:
+    def __init__(
+        self, accounts: Accounts, author: Author, user_id: str, token_id: str, action: Action
+    ) -> None:
         self._accounts = accounts
-        self._author = Author(caller.user_id, caller.peer.address)
+        self._author = author
+        self._user_id = user_id
         self._token_id = token_id
         self._action = action
-
-    @property
-    def _user_id(self) -> str:
-        assert self._author.user_id is not None
-        return self._author.user_id
 
     def apply(self, tx: Transaction) -> None:
         """Delete it.
@@ -247,30 +267,34 @@ class Revoke(Command):
             self._accounts.revoked(self._user_id, self._token_id)
 
 
-def revoke_other_sessions(engine: Engine, caller: Caller, request: Nothing) -> RevokeOthers:
+def revoke_other_sessions(engine: Engine, caller: Caller, request: Nothing) -> RevokeAll:
     """Revoke all of the caller's tokens but the one that is used."""
-    return RevokeOthers(the_accounts(engine), caller)
+    accounts, keep = the_accounts(engine), caller.grant.token_id
+    return RevokeAll(accounts, caller.author, caller.user_id, keep)
 
 
-class RevokeOthers(Command):
-    """Let all tokens of the caller's in no longer but one."""
+class RevokeAll(Command):
+    """Let all tokens of a user's in no longer, or all but one."""
 
-    __slots__ = ("_accounts", "_author", "_keep")
+    __slots__ = ("_accounts", "_author", "_keep", "_user_id")
 
-    def __init__(self, accounts: Accounts, caller: Caller) -> None:
+    def __init__(self, accounts: Accounts, author: Author, user_id: str, keep: str | None) -> None:
         self._accounts = accounts
-        self._author = Author(caller.user_id, caller.peer.address)
-        self._keep = caller.grant.token_id
+        self._author = author
+        self._user_id = user_id
+        self._keep = keep
 
     def apply(self, tx: Transaction) -> None:
-        """Delete them."""
-        assert self._author.user_id is not None
-        stored.revoke_all(tx, self._author, self._author.user_id, self._keep)
+        """Delete them.
+
+        Raises:
+            ApiError: `not_found`.
+        """
+        stored.revoke_all(tx, self._author, self._user_id, self._keep)
 
     def conclude(self, stored: None) -> Outcome:
         """It is done."""
-        assert self._author.user_id is not None
-        self._accounts.revoked_all(self._author.user_id, self._keep)
+        self._accounts.revoked_all(self._user_id, self._keep)
         return Outcome(DONE)
 
 
@@ -283,19 +307,14 @@ async def change_password(engine: Engine, caller: Caller, request: ChangePasswor
     """
     accounts = the_accounts(engine)
     check_password(request.new_password, "new_password")
-    address = caller.peer.address
-    account, _ = await _authenticate(
-        engine, accounts, caller.user_id, request.old_password, address
-    )
+    account, _ = await _authenticate(engine, accounts, caller, caller.user_id, request.old_password)
     if account is None:
         raise ApiError(Code.FORBIDDEN, "old_password is wrong")
     if normal(request.new_password) == normal(request.old_password):
         raise ApiError(Code.INVALID_REQUEST, "new_password is the old one")
     new = await accounts.passwords.hash(request.new_password)
     return await engine.execute(
-        _ChangePassword(
-            accounts, account, Author(caller.user_id, address), new, caller.grant.token_id
-        )
+        _ChangePassword(accounts, account, caller.author, new, caller.grant.token_id)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import DEFAULT_LIMIT, MAX_LIMIT, Page, SyncOffline, encode_json
+from imserver.domain.frames import Page, SyncOffline, encode_json, page_limit
 from imserver.domain.model import message_id, parse_message_id
 from imserver.store import reading
 
@@ -19,9 +19,7 @@ async def sync_offline(engine: Engine, caller: Caller, request: SyncOffline) -> 
     Raises:
         ApiError: `invalid_request`; `cursor_ahead` for a cursor beyond the newest message.
     """
-    limit = DEFAULT_LIMIT if request.limit is None else request.limit
-    if not 1 <= limit <= MAX_LIMIT:
-        raise ApiError(Code.INVALID_REQUEST, f"limit must be 1 to {MAX_LIMIT}")
+    limit = page_limit(request.limit)
     after = None
     if request.last_message_id:
         after = parse_message_id(request.last_message_id)

@@ -166,7 +166,7 @@ def set_password(
     Raises:
         ApiError: `not_found`.
     """
-    account = _required(tx, user_id)
+    account = require_account(tx, user_id)
     tx.db.execute(queries.SET_PASSWORD, (account.uid, password, int(must_change), tx.now_ms))
     tx.db.execute(queries.DROP_TOKENS, (account.uid, keep)).fetchall()
     record(tx, author, Action.PASSWORD_SET, user_id, one_time=must_change)
@@ -186,7 +186,7 @@ def set_administrator(
     Raises:
         ApiError: `not_found`; `conflict` for the last administrator.
     """
-    account = _required(tx, user_id)
+    account = require_account(tx, user_id)
     if account.administrator is not administrator:
         if not administrator:
             _keep_one_administrator(tx, account)
@@ -204,7 +204,7 @@ def set_disabled(tx: Transaction, author: Author, user_id: str, disabled: bool) 
     Raises:
         ApiError: `not_found`; `conflict` for the last administrator.
     """
-    account = _required(tx, user_id)
+    account = require_account(tx, user_id)
     if account.disabled is not disabled:
         if disabled:
             _keep_one_administrator(tx, account)
@@ -231,7 +231,7 @@ def add_token(
     Raises:
         ApiError: `not_found`, where there is no account, or a disabled one.
     """
-    account = _required(tx, user_id)
+    account = require_account(tx, user_id)
     if account.disabled:
         raise ApiError(Code.NOT_FOUND, f"The account {user_id} is disabled")
     tx.db.execute(queries.DROP_EXPIRED, (tx.now_ms,))
@@ -260,7 +260,7 @@ def revoke(
     Raises:
         ApiError: `not_found`, where the account has no such token.
     """
-    account = _required(tx, user_id)
+    account = require_account(tx, user_id)
     row = reading.one(tx.db, queries.FIND_TOKEN, token_id)
     if row is None or row[0] != account.uid:
         raise ApiError(Code.NOT_FOUND, "There is no such session")
@@ -274,7 +274,7 @@ def revoke_all(tx: Transaction, author: Author, user_id: str, keep: str | None =
     Raises:
         ApiError: `not_found`, where there is no such account.
     """
-    account = _required(tx, user_id)
+    account = require_account(tx, user_id)
     gone = [row[0] for row in reading.every(tx.db, queries.DROP_TOKENS, (account.uid, keep))]
     if gone:
         record(tx, author, Action.TOKENS_REVOKED, user_id, count=len(gone))
@@ -288,7 +288,12 @@ def _keep_one_administrator(tx: Transaction, account: Account) -> None:
         raise ApiError(Code.CONFLICT, f"{account.user_id} is the last administrator")
 
 
-def _required(tx: Transaction, user_id: str) -> Account:
+def require_account(tx: Transaction, user_id: str) -> Account:
+    """The account of a user.
+
+    Raises:
+        ApiError: `not_found`.
+    """
     account = find_account(tx.db, user_id)
     if account is None:
         raise ApiError(Code.NOT_FOUND, f"There is no account {user_id}")

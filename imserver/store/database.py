@@ -42,6 +42,10 @@ class StoreError(Exception):
     """The database cannot be used; the text is one sentence for the operator."""
 
 
+class InUseError(StoreError):
+    """Another process serves the database, or is at work on it."""
+
+
 class Database:
     """An open database. Owns the lock and every connection handed out; `close` ends them all."""
 
@@ -307,5 +311,5 @@ def take_lock(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise StoreError(f"{path} is in use by another running server") from error
+        raise InUseError(f"{path} is in use by another running server") from error
     return lock

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import h11
 import trio
+from msgspec.structs import replace
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import error_body
@@ -22,6 +23,7 @@ from imserver.domain.model import Peer
 from imserver.tally import Refusals
 from imserver.transport import tls, ws
 from imserver.transport.http import take_the_rest
+from imserver.transport.listeners import who_connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +96,18 @@ class Edge:
                 if gate is not None and (refusal := gate.enter(peer.address)) is not None:
                     self._turn_away(listener, sock, refusal)
                     continue
-                self._connections += 1
-                connections.start_soon(self._serve, sock, peer, listener.certificate)
+                self.take(sock, peer, connections, listener.certificate)
+
+    def take(
+        self,
+        sock: socket.socket,
+        peer: Peer,
+        connections: trio.Nursery,
+        certificate: tls.Certificate | None = None,
+    ) -> None:
+        """Serve a connection that is there already; it is closed with its task."""
+        self._connections += 1
+        connections.start_soon(self._serve, sock, peer, certificate)
 
     async def retire(self) -> None:
         """Let those go who have asked nothing, and the others when they have their answers."""
@@ -122,6 +134,8 @@ class Edge:
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 90_000)
+            if peer.operator:
+                peer = replace(peer, os_user=await who_connected(sock))
             head = b""
             with self._greeting():
                 if certificate is not None:

@@ -19,6 +19,7 @@ import socket
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import h11
 import trio
@@ -58,6 +59,8 @@ _LINGER: Final = 1.0  # seconds that a connection may outlive its client
 _ANSWER: Final = 5.0  # seconds to answer a client that has said all
 _STALL: Final = 20.0  # seconds for a client to take a chunk of its answer
 _CHUNK: Final = 64 * 1024  # bytes
+ESCAPED_SLASH: Final = "\0"  # stands for one in a path: no id has a NUL
+_NO_TEXT: Final = "\ufffd"  # what the standard library makes of bytes that are no text
 _FORWARDED_FOR: Final = FORWARDED_FOR.lower().encode()
 
 
@@ -231,8 +234,11 @@ class _Application:
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        if scope["type"] != "lifespan" and not scope["path"].startswith("/"):
-            scope["path"] = "/" + scope["path"].partition("://")[2].partition("/")[2]
+        if scope["type"] != "lifespan":
+            path = _decoded(scope["raw_path"])
+            if not path.startswith("/"):
+                path = "/" + path.partition("://")[2].partition("/")[2]
+            scope["path"] = path
 
         request: Request | None = None
         if scope["type"] == "http":
@@ -296,6 +302,12 @@ class _Http1Server(TCPServer):
 async def _stay(request: h11.Request) -> None:
     # An upgrade that is not known is ignored (RFC 9110, 7.8).
     pass
+
+
+def _decoded(raw_path: bytes) -> str:
+    """A path as the application takes it apart: a slash that was escaped is part of an id."""
+    segments = raw_path.decode("ascii", "replace").replace("%00", _NO_TEXT).split("/")
+    return "/".join(unquote(segment).replace("/", ESCAPED_SLASH) for segment in segments)
 
 
 def _forwarded(scope: HTTPScope) -> Iterator[str]:

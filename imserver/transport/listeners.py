@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 import stat
+import struct
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import trio
 
 from imserver.transport.tls import Certificate
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 BACKLOG: Final = 1024  # connections that the kernel holds for us
 # What the kernel holds for one slow client; it doubles it.
 _SEND_BUFFER_BYTES: Final = 128 * 1024
+_CREDENTIALS: Final = struct.Struct("iII")  # process, user, group: unix(7), SO_PEERCRED
 _LONGEST_ADDRESS: Final = 107  # bytes of a Unix socket's path: unix(7), without the NUL
 
 
@@ -166,3 +171,21 @@ def unix_address(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
+
+
+async def who_connected(sock: socket.socket) -> str:
+    """The name, on this machine, of who connected to a Unix socket; their number if they have none.
+
+    Raises:
+        OSError: the socket is not a connected one.
+    """
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(credentials)
+    return await trio.to_thread.run_sync(_name_of, uid)  # it may be looked up over a network
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

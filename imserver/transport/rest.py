@@ -19,6 +19,7 @@ from imserver.service.engine import Caller, Engine, Immediate, Operation, Query,
 from imserver.service.identity import USER_HEADER, must_change_first
 from imserver.service.operations import OPERATIONS
 from imserver.transport.hosts import STRANGE_HOST
+from imserver.transport.http import ESCAPED_SLASH
 from imserver.transport.openapi import describe
 from imserver.transport.requests import REQUEST_ID_HEADER
 
@@ -162,7 +163,8 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(operation.request)
     takes_key = "client_msg_id" in _field_names(operation.request)
 
-    async def view(**path: str) -> Response:
+    async def view(**segments: str) -> Response:
+        path = {name: value.replace(ESCAPED_SLASH, "/") for name, value in segments.items()}
         try:
             headers = request.headers
             peer: Peer = request.scope["state"]["peer"]

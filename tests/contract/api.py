@@ -51,6 +51,20 @@ PATHS = {
     "change_password": ("POST", "/api/v1/auth/password"),
 }
 
+# Over REST alone, for administrators and the operator.
+ADMIN_PATHS = {
+    "list_users": ("GET", "/api/v1/admin/users"),
+    "add_user": ("POST", "/api/v1/admin/users"),
+    "get_user": ("GET", "/api/v1/admin/users/{user_id}"),
+    "update_user": ("PATCH", "/api/v1/admin/users/{user_id}"),
+    "set_password": ("PUT", "/api/v1/admin/users/{user_id}/password"),
+    "list_user_sessions": ("GET", "/api/v1/admin/users/{user_id}/sessions"),
+    "revoke_user_session": ("DELETE", "/api/v1/admin/users/{user_id}/sessions/{token_id}"),
+    "revoke_user_sessions": ("DELETE", "/api/v1/admin/users/{user_id}/sessions"),
+    "disconnect_user": ("POST", "/api/v1/admin/users/{user_id}/disconnect"),
+    "read_audit": ("GET", "/api/v1/admin/audit"),
+}
+
 
 class Api(ABC):
     """What one user can ask for; every method raises `Refused` where the server refuses."""
@@ -138,8 +152,8 @@ class OverRest(Api):
 
     async def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """See `Api`."""
-        method, template = PATHS[operation]
-        path = template.format(**{key: quote(str(value)) for key, value in request.items()})
+        method, template = (PATHS | ADMIN_PATHS)[operation]
+        path = template.format(**{key: quote(str(value), "") for key, value in request.items()})
         others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
         if method == "GET":
             return await self.rest.get(path, **others)

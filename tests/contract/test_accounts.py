@@ -179,7 +179,9 @@ async def test_nothing_secret_is_stored_or_logged(
         await try_to_log_in(server, "a password in the wrong field".replace(" ", "-"), "x" * 9)
         async with rest(server, None, issued["token"]) as calls:
             await calls.post("/api/v1/auth/password", CHANGE)
-            await calls.request("GET", "/api/v1/groups", headers={"Authorization": "Bearer wrong1"})
+            await calls.request(
+                "GET", "/api/v1/groups", headers={"Authorization": "Bearer misplaced"}
+            )
         async with login(server, "alice", issued["token"]) as socket:
             await socket.call("heartbeat")
         files = everything_in(tmp_path)  # the journal included
@@ -188,7 +190,7 @@ async def test_nothing_secret_is_stored_or_logged(
     ours = [record for record in caplog.records if record.name.startswith("imserver")]
     logged = "".join(f"{record.getMessage()} {vars(record)}" for record in ours)
     assert "a wrong password from 127.0.0.1" in logged
-    for secret in (issued["token"], PASSWORD, NEW_PASSWORD, "wrong-field", "wrong1"):
+    for secret in (issued["token"], PASSWORD, NEW_PASSWORD, "wrong-field", "misplaced"):
         assert secret.encode() not in files
         assert secret.removeprefix("ims_").encode() not in files
         assert secret not in logged

@@ -14,7 +14,7 @@ from imserver.domain.errors import CATALOGUE
 from imserver.domain.model import MAX_SEQ
 from imserver.service.engine import Who
 from imserver.service.operations import COMMON_ERRORS, OPERATIONS
-from tests.contract.api import PATHS
+from tests.contract.api import ADMIN_PATHS, PATHS
 from tests.contract.document import ANSWER, BLOCKS, BODY, printed
 from tests.support import rest, running_server
 from tests.support.accounts import NEW_PASSWORD, PASSWORD, token_of, token_server
@@ -84,7 +84,7 @@ async def test_every_operation_is_described_at_its_place_with_all_its_errors() -
         for path, methods in document["paths"].items()
         for method, entry in methods.items()
     }
-    assert places == PATHS | OF_ANYONE
+    assert places == PATHS | ADMIN_PATHS | OF_ANYONE
     for operation in OPERATIONS:
         if operation.rest is None:
             continue
@@ -145,10 +145,7 @@ class Conversation:
 
     async def say(self, name: str, status: int = 200, /, **request: Any) -> Any:
         """Make a call that must be answered with `status`; returns its answer."""
-        method, template = {
-            **PATHS,
-            **OF_ANYONE,
-        }[name]
+        method, template = (PATHS | ADMIN_PATHS | OF_ANYONE)[name]
         headers = request.pop("headers", {})
         others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
         path = template.format(**request)
@@ -161,13 +158,13 @@ class Conversation:
 
 
 @asynccontextmanager
-async def conversation_with_account() -> AsyncIterator[Conversation]:
-    """Calls as Alice, who has logged in, to a server in `token` mode."""
+async def conversation_with_account(user_id: str) -> AsyncIterator[Conversation]:
+    """Calls as somebody who has logged in, to a server in `token` mode."""
     async with (
         token_server("alice", "bob") as server,
-        rest(server, None, await token_of(server, "alice")) as alice,
+        rest(server, None, await token_of(server, user_id)) as calls,
     ):
-        yield Conversation(await describe(server), alice)
+        yield Conversation(await describe(server), calls)
 
 
 @asynccontextmanager
@@ -208,7 +205,7 @@ async def test_answers_conform() -> None:
         await alice.say("leave_group", group_id=group_id)
         await alice.say("dissolve_group", group_id=group_id, headers=bob)
         seen, described = alice.seen, alice.described
-    async with conversation_with_account() as alice:
+    async with conversation_with_account("alice") as alice:
         await alice.say("health")
         password = {"user_id": "alice", "password": PASSWORD}
         for device in ({}, {"device": "Pixel 9", "platform": "android"}):
@@ -225,6 +222,24 @@ async def test_answers_conform() -> None:
         scheme = alice.document["components"]["securitySchemes"]["user"]
         assert scheme == {"type": "http", "scheme": "bearer"}
         seen |= alice.seen
+    async with conversation_with_account("root") as root:
+        await root.say("add_user", user_id="carol")
+        await root.say("add_user", user_id="dave", password=PASSWORD, administrator=True)
+        await root.say("add_user", 409, user_id="dave")
+        await root.say("list_users", prefix="", after="alice", limit=2)
+        await root.say("get_user", user_id="carol")
+        await root.say("get_user", 404, user_id="nobody")
+        await root.say("update_user", user_id="dave", administrator=False, disabled=True)
+        await root.say("update_user", 409, user_id="root", disabled=True)
+        await root.say("set_password", user_id="carol")
+        await root.say("set_password", user_id="bob", password=NEW_PASSWORD)
+        [session] = (await root.say("list_user_sessions", user_id="root"))["sessions"]
+        await root.say("disconnect_user", user_id="bob")
+        await root.say("read_audit", limit=5, subject="dave", since=0)
+        await root.say("revoke_user_sessions", user_id="bob")
+        await root.say("revoke_user_session", user_id="root", token_id=session["token_id"])
+        await root.say("list_users", 401)
+        seen |= root.seen
     assert {name for name, _ in seen} == set(described)
 
 
@@ -269,7 +284,7 @@ async def test_it_can_be_read_by_a_machine_that_knows_nothing_else() -> None:
     async with running_server() as server:
         document = await describe(server)
     for name, entry in entries(document).items():
-        path = PATHS.get(name, ("GET", ""))[1]
+        path = (PATHS | ADMIN_PATHS).get(name, ("GET", ""))[1]
         given = {(one["in"], one["name"]) for one in entry.get("parameters", ())}
         assert {f"{{{one}}}" for place, one in given if place == "path"} == {
             part for part in path.split("/") if part.startswith("{")

@@ -11,6 +11,7 @@ from imserver.config import Config
 from imserver.domain import frames, model
 from imserver.domain.errors import CATALOGUE, CloseCode, Code
 from imserver.service.operations import COMMON_ERRORS, OPERATIONS
+from imserver.store.audit import Action
 from tests.docs.markdown import ROOT, Page
 
 REFERENCES = {
@@ -146,3 +147,11 @@ def test_the_limits_are_those_in_force(language: str) -> None:
         [frames.MAX_LIMIT],
     ]
     assert frames.MAX_MESSAGE_ID == model.MAX_CLIENT_MSG_ID
+
+
+@pytest.mark.parametrize(
+    ("path", "heading"),
+    [("docs/operations.md", "Audit log"), ("docs/operations.zh-CN.md", "审计日志")],
+)
+def test_every_action_of_the_audit_log_is_documented(path: str, heading: str) -> None:
+    assert set(named_in_table(Page(path), heading)) == {action.value for action in Action}

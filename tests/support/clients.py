@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -166,3 +167,14 @@ async def rest(
     verify = TRUSTED.get(server.url, True)
     async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, verify=verify) as http:
         yield Rest(http, user_id, token)
+
+
+@asynccontextmanager
+async def operator(server: Server) -> AsyncIterator[Rest]:
+    """REST calls of the operator's, by the control socket."""
+    path = str(Path(server.database).parent / "control.sock")
+    transport = httpx.AsyncHTTPTransport(uds=path)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://imserver", timeout=PATIENCE
+    ) as http:
+        yield Rest(http, None)

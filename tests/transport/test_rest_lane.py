@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -277,3 +278,18 @@ async def test_http2_without_asking_is_refused() -> None:
         with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
             while await raw.stream.receive_some(1000):
                 pass
+
+
+async def test_ids_in_paths_may_have_any_character_that_ids_may_have() -> None:
+    async with running_server() as server, rest(server, "alice") as alice:
+        group = await alice.post("/api/v1/groups", {"name": "g"})
+        path = f"/api/v1/groups/{group['group']['id']}/members"
+        for user_id in ("a/b", "a//b", "/", "..", ".", "%2F", "a%b", "a?b#c", "a\\b", "小明/😀"):
+            await alice.post(path, {"members": [user_id]})
+            escaped = quote(user_id, safe="").replace(".", "%2E")  # dots mean something to clients
+            await alice.ask("DELETE", f"{path}/{escaped}")
+            assert len((await alice.get(path))["members"]) == 1
+        # What is no id names nobody, whatever is made of it.
+        for escaped in ("a%00b", "a%FFb", "%00", "x%0"):
+            response = await alice.request("DELETE", f"{path}/{escaped}")
+            assert response.json()["code"] == "not_found"

@@ -1,0 +1,1 @@
+"""The commands of whoever runs the server: its users, and the audit log."""

@@ -1,0 +1,376 @@
+"""What administrators do: look after users, their accounts and who is logged in.
+
+Laws:
+
+- Whatever changes something stands in the audit log, written in the same transaction.
+- A password that is made here is in the one answer that gives it, and nowhere else.
+- Where the server keeps no accounts, what is about accounts is refused and says so; users and
+  their connections can be looked at and ended in every mode.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imserver.domain.administration import (
+    AccountState,
+    AddUser,
+    Connection,
+    Disconnected,
+    ListUsers,
+    OneUser,
+    SetPassword,
+    UpdateUser,
+    User,
+    UserRef,
+    Users,
+    UserSession,
+    UserSessionRef,
+    UserSessions,
+    UserWithPassword,
+)
+from imserver.domain.errors import ApiError, CloseCode, Code
+from imserver.domain.frames import encode_json, page_limit
+from imserver.domain.model import check_user_id, rfc3339
+from imserver.domain.passwords import check_password
+from imserver.service.account_keeping import new_one_time_password
+from imserver.service.accounts import the_accounts
+from imserver.service.engine import Caller, Command, Engine, Outcome
+from imserver.service.logins import Revoke, RevokeAll
+from imserver.store import accounts as stored
+from imserver.store.audit import Action, record
+
+if TYPE_CHECKING:
+    from imserver.store.audit import Author
+    from imserver.store.transaction import Transaction
+
+
+# -- looking ----------------------------------------------------------------------------------
+
+
+async def list_users(engine: Engine, caller: Caller, request: ListUsers) -> bytes:
+    """A page of users: everyone who was ever named, has an account or is connected.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    limit = page_limit(request.limit)
+    prefix, after = request.prefix or "", request.after or ""
+    known = await engine.reader.ask(
+        lambda db: stored.users_page(db, prefix, after, limit=limit + 1)
+    )
+    found: dict[str, stored.User | None] = {
+        user_id: None
+        for user_id in engine.hub.online()
+        if user_id > after and user_id.startswith(prefix)
+    }
+    found |= {user.user_id: user for user in known}
+    page = sorted(found)[: limit + 1]
+    users = [_describe(engine, user_id, found[user_id]) for user_id in page[:limit]]
+    return encode_json(Users(users, len(page) > limit))
+
+
+async def get_user(engine: Engine, caller: Caller, request: UserRef) -> bytes:
+    """One user.
+
+    Raises:
+        ApiError: `not_found`.
+    """
+    return encode_json(OneUser(await _look_up(engine, request.user_id)))
+
+
+async def list_user_sessions(engine: Engine, caller: Caller, request: UserRef) -> bytes:
+    """A user's tokens, and their WebSockets.
+
+    Raises:
+        ApiError: `not_found`.
+    """
+    user_id = request.user_id
+    await _look_up(engine, user_id)
+    tokens: list[UserSession] = []
+    if engine.accounts is not None:
+        connected = engine.accounts.connected(user_id)
+        tokens = [
+            UserSession(
+                token_id=live.token.token_id,
+                device=live.token.device,
+                platform=live.token.platform,
+                address=live.token.address,
+                created_at=rfc3339(live.token.created_ms),
+                used_at=rfc3339(live.used_ms),
+                expires_at=rfc3339(live.expires_ms),
+                connected=live.token.token_id in connected,
+            )
+            for live in engine.accounts.tokens_of(user_id)
+        ]
+    now, tick = engine.clock(), engine.hub.tick
+    connections = [
+        Connection(
+            address=session.peer.address,
+            connected_at=rfc3339(now - int((tick - session.opened) * 1000)),
+            token_id=(session.grant and session.grant.token_id) or None,
+        )
+        for session in engine.hub.of_user(user_id)
+    ]
+    return encode_json(UserSessions(tokens, connections))
+
+
+async def _look_up(engine: Engine, user_id: str) -> User:
+    known = await engine.reader.ask(lambda db: stored.find_user(db, user_id))
+    if known is None and not engine.hub.sessions_of(user_id):
+        raise no_such_user()
+    return _describe(engine, user_id, known)
+
+
+def no_such_user() -> ApiError:
+    """What is said of a user whom nobody has named."""
+    return ApiError(Code.NOT_FOUND, "There is no such user")
+
+
+def _describe(engine: Engine, user_id: str, known: stored.User | None) -> User:
+    state = None
+    if known is not None and known.account is not None:
+        account = known.account
+        tokens = [] if engine.accounts is None else engine.accounts.tokens_of(user_id)
+        used = max((live.used_ms for live in tokens), default=None)
+        state = AccountState(
+            administrator=account.administrator,
+            disabled=account.disabled,
+            must_change_password=account.must_change,
+            created_at=rfc3339(account.created_ms),
+            password_set_at=rfc3339(account.password_ms),
+            sessions=len(tokens),
+            used_at=None if used is None else rfc3339(used),
+        )
+    return User(
+        user_id=user_id,
+        created_at=None if known is None else rfc3339(known.created_ms),
+        connections=engine.hub.sessions_of(user_id),
+        account=state,
+    )
+
+
+# -- accounts ---------------------------------------------------------------------------------
+
+
+class _Changed(Command):
+    """A change to an account; the answer shows the user as they are then."""
+
+    __slots__ = ("accounts", "author", "engine", "user_id")
+
+    def __init__(self, engine: Engine, caller: Caller, user_id: str) -> None:
+        self.engine = engine
+        self.accounts = the_accounts(engine)
+        self.author = caller.author
+        self.user_id = user_id
+
+    def change(self, tx: Transaction) -> None:
+        """Check and store it."""
+        raise NotImplementedError
+
+    def apply(self, tx: Transaction) -> stored.User:
+        """Change it, and see what became of it."""
+        self.change(tx)
+        user = stored.find_user(tx.db, self.user_id)
+        assert user is not None
+        return user
+
+    def take_over(self, account: stored.Account) -> None:
+        """Let it count from now on, in memory too."""
+        self.accounts.changed(account)
+
+    def conclude(self, user: stored.User) -> Outcome:
+        """The user."""
+        assert user.account is not None
+        self.take_over(user.account)
+        return Outcome(self.answer(_describe(self.engine, self.user_id, user)))
+
+    def answer(self, user: User) -> bytes:
+        """What is said of it."""
+        return encode_json(OneUser(user))
+
+
+class _WithPassword(_Changed):
+    """A change that sets a password, by its hash; one for one login is told."""
+
+    __slots__ = ("hash", "one_time")
+
+    def __init__(
+        self, engine: Engine, caller: Caller, user_id: str, hashed: str, one_time: str | None
+    ) -> None:
+        super().__init__(engine, caller, user_id)
+        self.hash = hashed
+        self.one_time = one_time
+
+    def answer(self, user: User) -> bytes:
+        """See `_Changed`."""
+        return encode_json(UserWithPassword(user, self.one_time))
+
+
+async def add_user(engine: Engine, caller: Caller, request: AddUser) -> bytes:
+    """Give somebody an account.
+
+    Raises:
+        ApiError: `conflict` where they have one, `not_found` where the server keeps none;
+            `invalid_request`, `too_large`, `forbidden` for the server's own user id.
+    """
+    user_id = check_user_id(request.user_id)
+    hashed, one_time = await _password(engine, request.password)
+    return await engine.execute(
+        _Add(engine, caller, user_id, hashed, one_time, administrator=request.administrator)
+    )
+
+
+async def _password(engine: Engine, wanted: str | None) -> tuple[str, str | None]:
+    """The hash of a password, and the password itself if it was made here."""
+    accounts = the_accounts(engine)
+    one_time = new_one_time_password() if wanted is None else None
+    return await accounts.passwords.hash(one_time or check_password(wanted or "")), one_time
+
+
+class _Add(_WithPassword):
+    """Make an account."""
+
+    __slots__ = ("_administrator",)
+
+    def __init__(self, *args: Any, administrator: bool) -> None:
+        super().__init__(*args)
+        self._administrator = administrator
+
+    def change(self, tx: Transaction) -> None:
+        """See `_Changed`.
+
+        Raises:
+            ApiError: `conflict`.
+        """
+        stored.create(
+            tx,
+            self.author,
+            self.user_id,
+            self.hash,
+            administrator=self._administrator,
+            must_change=self.one_time is not None,
+        )
+
+
+async def set_password(engine: Engine, caller: Caller, request: SetPassword) -> bytes:
+    """Give an account another password; whoever is logged in with it is not any more.
+
+    Raises:
+        ApiError: `not_found`; `invalid_request`, `too_large`.
+    """
+    hashed, one_time = await _password(engine, request.password)
+    return await engine.execute(_SetPassword(engine, caller, request.user_id, hashed, one_time))
+
+
+class _SetPassword(_WithPassword):
+    """Change a password."""
+
+    __slots__ = ()
+
+    def change(self, tx: Transaction) -> None:
+        """See `_Changed`.
+
+        Raises:
+            ApiError: `not_found`.
+        """
+        one_time = self.one_time is not None
+        stored.set_password(tx, self.author, self.user_id, self.hash, must_change=one_time)
+
+    def take_over(self, account: stored.Account) -> None:
+        """See `_Changed`; every token is gone."""
+        super().take_over(account)
+        self.accounts.revoked_all(self.user_id)
+
+
+def update_user(engine: Engine, caller: Caller, request: UpdateUser) -> _Update:
+    """Disable or enable an account, make it an administrator's or no longer.
+
+    Raises:
+        ApiError: `not_found`.
+    """
+    return _Update(engine, caller, request)
+
+
+class _Update(_Changed):
+    """Change what an account may do."""
+
+    __slots__ = ("_administrator", "_disabled")
+
+    def __init__(self, engine: Engine, caller: Caller, request: UpdateUser) -> None:
+        super().__init__(engine, caller, request.user_id)
+        self._administrator = request.administrator
+        self._disabled = request.disabled
+
+    def change(self, tx: Transaction) -> None:
+        """See `_Changed`.
+
+        Raises:
+            ApiError: `not_found`; `conflict` for the last administrator.
+        """
+        stored.require_account(tx, self.user_id)
+        # Demoted first and promoted last: then the second change is never the one refused.
+        if self._administrator is False:
+            stored.set_administrator(tx, self.author, self.user_id, False)
+        if self._disabled is not None:
+            stored.set_disabled(tx, self.author, self.user_id, self._disabled)
+        if self._administrator is True:
+            stored.set_administrator(tx, self.author, self.user_id, True)
+
+
+# -- who is logged in -------------------------------------------------------------------------
+
+
+def revoke_user_session(engine: Engine, caller: Caller, request: UserSessionRef) -> Revoke:
+    """Revoke a token of a user's.
+
+    Raises:
+        ApiError: `not_found`, by the command too.
+    """
+    accounts = the_accounts(engine)
+    return Revoke(accounts, caller.author, request.user_id, request.token_id, Action.TOKEN_REVOKED)
+
+
+def revoke_user_sessions(engine: Engine, caller: Caller, request: UserRef) -> RevokeAll:
+    """Revoke all tokens of a user's.
+
+    Raises:
+        ApiError: `not_found`, by the command too.
+    """
+    return RevokeAll(the_accounts(engine), caller.author, request.user_id, keep=None)
+
+
+def disconnect_user(engine: Engine, caller: Caller, request: UserRef) -> _Disconnect:
+    """Close a user's WebSockets; what they logged in with is still good."""
+    return _Disconnect(caller.author, request.user_id, engine.hub.sessions_of(request.user_id))
+
+
+class _Disconnect(Command):
+    """Close a user's WebSockets."""
+
+    __slots__ = ("_author", "_connections", "_user_id")
+
+    def __init__(self, author: Author, user_id: str, connections: int) -> None:
+        self._author = author
+        self._user_id = user_id
+        self._connections = connections
+
+    def apply(self, tx: Transaction) -> None:
+        """Note it, where there is one to close.
+
+        Raises:
+            ApiError: `not_found`.
+        """
+        if self._connections:
+            record(tx, self._author, Action.DISCONNECTED, self._user_id)
+        elif tx.find_user(self._user_id) is None:
+            raise no_such_user()
+
+    def conclude(self, stored: None) -> Outcome:
+        """Close them: those that are open now."""
+        if not self._connections:
+            return Outcome(encode_json(Disconnected(True, 0)))
+        sessions = self.hub.of_user(self._user_id)
+        for session in sessions:
+            session.outbox.finish(CloseCode.SIGNED_OUT)
+        return Outcome(encode_json(Disconnected(True, len(sessions))))
