@@ -25,7 +25,7 @@ _UNKNOWN: Final = Peer()
 class Session:
     """One connection: its user once logged in, its way out, and when it was last heard of."""
 
-    __slots__ = ("claim", "grant", "heard", "link", "number", "opened", "outbox", "peer", "pinged",
+    __slots__ = ("asking", "claim", "farewell", "grant", "heard", "link", "number", "opened", "outbox", "peer", "pinged",
                  "user_id")  # fmt: skip
 
     def __init__(self, link: Link, outbox: Outbox, now: float, number: int, peer: Peer) -> None:
@@ -39,6 +39,8 @@ class Session:
         self.opened = now  # seconds on the hub's clock
         self.heard = now
         self.pinged = False  # since last heard
+        self.asking = False  # a request of its own is being looked up, and will be answered
+        self.farewell: CloseCode | None = None  # to be said when that is
 
 
 class Hub:
@@ -140,7 +142,10 @@ class Hub:
             outbox.flush()
 
     def close_all(self, code: CloseCode) -> None:
-        """Send what waits and say goodbye to everyone."""
+        """Send what waits and say goodbye to everyone, to who is still owed an answer after it."""
         self.flush()
         for session in self.sessions():
-            session.outbox.finish(code)
+            if session.asking:
+                session.farewell = code
+            else:
+                session.outbox.finish(code)

@@ -276,13 +276,17 @@ class Dispatcher:
         if isinstance(answer, bytes):
             data = answer
         else:
+            self._session.asking = True
             try:
                 data = await answer()
             except ApiError as error:
                 data = self.refuse(error)
             except Exception:
                 data = self._defect(operation)
+            self._session.asking = False
             self._look_who_it_is()
         self._send(kind, data, correlation)
         self._engine.hub.flush()
+        if self._session.farewell is not None:
+            self._session.outbox.finish(self._session.farewell)
         await self._session.outbox.wait_below(self._most_waiting)

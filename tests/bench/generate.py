@@ -225,10 +225,13 @@ def _add_messages(
 
 
 def _mark_as_read(db: apsw.Connection, messages: int) -> None:
-    # Nobody's mark lies before what they may see.
+    # Nobody's mark lies before what they may see, or behind the newest of its conversation.
     db.execute(
-        "UPDATE member SET delivered_seq = max(delivered_seq, ?1), read_seq = max(read_seq, ?1)"
-        " WHERE uid % 2 = 0",  # users of odd number
+        """
+        UPDATE member SET delivered_seq = max(delivered_seq, mark), read_seq = max(read_seq, mark)
+        FROM (SELECT cid AS of, min(?, max(seq)) AS mark FROM message GROUP BY cid)
+        WHERE cid = of AND uid % 2 = 0  -- users of odd number
+        """,
         (messages - UNREAD,),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imserver.store.check import check
 from tests.bench.generate import GROUPS, POPULAR, USERS, generate, group, user
 from tests.support import login, rest, running_server
 
@@ -16,6 +17,8 @@ MESSAGES = 3_000
 async def test_a_generated_database_can_be_served(tmp_path: Path) -> None:
     filled = generate(tmp_path, MESSAGES)
     assert filled.messages == MESSAGES
+    unsound = [finding for finding in check(filled.database) if finding.problems]
+    assert not unsound
     async with (
         running_server(data=str(tmp_path)) as server,
         rest(server, user(0)) as everywhere,

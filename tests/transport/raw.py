@@ -208,7 +208,11 @@ async def open_stream(
     sock = trio.socket.socket()
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    await sock.connect(server.address)
+    try:
+        await sock.connect(server.address)
+    except OSError:
+        sock.close()
+        raise
     stream = trio.SocketStream(sock)
     context = TRUSTED.get(server.url)
     if context is None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.config import Timeouts
+from imserver.store import reading
 from imserver.transport import ws
 from tests.support import login, running_server
 from tests.support.clients import PATIENCE
@@ -103,6 +105,40 @@ async def test_what_was_accepted_is_answered_before_the_goodbye() -> None:
         clients.tasks.start_soon(expect_answers, raw)
         sends = (request("send_message", {"receiver_id": "bob", "content": "x"}),) * 100
         await raw.send(b"".join(sends))
+
+
+async def test_what_is_being_read_is_answered_before_the_goodbye(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading_now, read_on = threading.Event(), threading.Event()
+    sync_page = reading.sync_page
+
+    def slow(*args: Any, **options: Any) -> Any:
+        reading_now.set()
+        assert read_on.wait(PATIENCE)
+        return sync_page(*args, **options)
+
+    async def expect_goodbye_and_go_on(raw: Raw) -> None:
+        assert (await raw.frame()).opcode == CLOSE
+        read_on.set()
+        await raw.stream.aclose()
+
+    async def expect_answer(raw: Raw) -> None:
+        (answer,) = await raw.frames(1)
+        assert answer["type"] == "sync_offline"
+        assert answer["data"]["messages"] == []
+        closing = await raw.frame()
+        assert closing.opcode == CLOSE
+        assert int.from_bytes(closing.payload[:2], "big") == GOING_AWAY
+        await raw.stream.aclose()
+
+    monkeypatch.setattr(reading, "sync_page", slow)
+    async with stopped_at_once() as (server, clients):
+        asking = await clients.websocket(server, "alice")
+        clients.tasks.start_soon(expect_goodbye_and_go_on, await clients.websocket(server, "bob"))
+        clients.tasks.start_soon(expect_answer, asking)
+        await asking.send(request("sync_offline", {}))
+        assert await trio.to_thread.run_sync(reading_now.wait, PATIENCE)
 
 
 async def test_who_ignores_the_goodbye_is_cut_off_within_seconds(
