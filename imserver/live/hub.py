@@ -25,8 +25,8 @@ _UNKNOWN: Final = Peer()
 class Session:
     """One connection: its user once logged in, its way out, and when it was last heard of."""
 
-    __slots__ = ("asking", "claim", "farewell", "grant", "heard", "link", "number", "opened", "outbox", "peer", "pinged",
-                 "user_id")  # fmt: skip
+    __slots__ = ("asking", "claim", "farewell", "grant", "heard", "link", "number", "opened",
+                 "outbox", "peer", "pinged", "user_id")  # fmt: skip
 
     def __init__(self, link: Link, outbox: Outbox, now: float, number: int, peer: Peer) -> None:
         self.number = number  # tells it from every other of its hub
