@@ -72,6 +72,7 @@ class Server:
         self,
         address: tuple[str, int],
         database: str,
+        identity: Identity,
         certificate: Certificate | None,
         first_password: str | None,
         attach: Callable[[socket.socket], None],
@@ -82,6 +83,7 @@ class Server:
         # Of the account FIRST_ADMINISTRATOR, if this start has made it: for one login, and
         # nowhere else.
         self.first_password = first_password
+        self._identity = identity
         self._certificate = certificate
 
     @property
@@ -92,10 +94,11 @@ class Server:
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def reload(self) -> None:
-        """Read again what may be renewed in place, the certificate and its key.
+        """Read again what may be renewed in place: the certificate, and the keys of tokens.
 
         What cannot be used is logged, and what was used before stays. Connections live on.
         """
+        self._identity.reload()
         if self._certificate is not None:
             try:
                 self._certificate.reload()
@@ -216,6 +219,7 @@ async def open_server(
                     server = Server(
                         _address(listeners[0].sock) if listening else ("", 0),
                         database.path,
+                        identity,
                         certificate,
                         first_password,
                         lambda sock: edge.take(sock, operator, connections),

@@ -472,6 +472,21 @@ async def test_keys_are_read_again_when_their_file_changes(transport: str, tmp_p
                 await alice.sync_offline()  # what was begun goes on until its token expires
 
 
+async def test_keys_are_read_again_when_it_is_asked_for(transport: str, tmp_path: Path) -> None:
+    """Even where the file looks as it did."""
+    old, new = Issuer("HS256", "old"), Issuer("HS256", "new")
+    auth = old.auth(tmp_path)
+    file = tmp_path / "key"
+    async with running_server(auth=auth) as server:
+        before = file.stat()
+        file.write_bytes(new.public)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert (await refused(server, transport, new.token()))["error"] == "The token is not valid"
+        server.reload()
+        async with acting(server, transport, "alice", new.token()) as alice:
+            assert await alice.synced() == []
+
+
 @pytest.mark.expects_error_log
 async def test_keys_that_cannot_be_read_again_stay(transport: str, tmp_path: Path) -> None:
     async with jwt_server(tmp_path) as server:
