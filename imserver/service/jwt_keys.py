@@ -75,7 +75,7 @@ class Keys:
         except KeysError as error:
             logger.error("the keys in use stay: %s: %s", self._path, error)
         else:
-            logger.info("%s was read: %d keys", self._path, len(self._keys))
+            logger.info("%s was read again, keys: %d", self._path, len(self._keys))
 
     def _look_at_file(self) -> tuple[int, int, int] | None:
         try:
