@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from imserver import Server
 
-GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture
@@ -156,7 +156,8 @@ async def test_a_client_that_has_said_all_still_gets_its_answer(files: Files) ->
             with trio.fail_after(PATIENCE):
                 async for data in stream:
                     incoming.write(data)
-        assert tls.read().startswith(b"HTTP/1.1 200 ")
+        answer = tls.read()
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
 
 
 async def test_a_connection_that_is_cut_off_ends_quietly(files: Files) -> None:
