@@ -54,7 +54,9 @@ def _path(name: str, help_text: str, **kind: Any) -> Callable[[_F], _F]:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("scenario", type=click.Choice([*SCENARIOS, ALL]))
-@click.option("--url", help="Measure the server at this http:// address instead of an own one.")
+@click.option("--url", help="Measure the server at this address instead of an own one.")
+@_path("--ca-file", "The certificates to trust a server that speaks TLS with, in PEM.  "
+       "[default: what the system trusts]", exists=True, dir_okay=False)  # fmt: skip
 @click.option("--server-pid", type=click.IntRange(1),
               help="With --url: its process, to read its CPU and memory from.")  # fmt: skip
 @_path("--data", "Data folder of the own server, kept.  [default: a temporary one]",
@@ -83,6 +85,7 @@ def _path(name: str, help_text: str, **kind: Any) -> Callable[[_F], _F]:
 def bench(
     scenario: str,
     url: str | None,
+    ca_file: Path | None,
     server_pid: int | None,
     data: Path | None,
     config: Path | None,
@@ -111,7 +114,7 @@ def bench(
                 report.warn(console, disk)
         reports = []
         for name in SCENARIOS if scenario == ALL else (scenario,):
-            load = _load(name, target, client_core, parameters)
+            load = _load(name, target, client_core, ca_file, parameters)
             measured = _measure(target, load, runs, server_core)
             reports.append(measured)
             if not quiet:
@@ -124,12 +127,15 @@ def bench(
         json_file.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
 
 
-def _load(name: str, target: Target, core: str | None, parameters: dict[str, Any]) -> loads.Load:
+def _load(
+    name: str, target: Target, core: str | None, ca_file: Path | None, parameters: dict[str, Any]
+) -> loads.Load:
     given = {name: value for name, value in parameters.items() if value is not None}
     return Load(
         scenario=name,
         wire=target.wire,
         address=_NOWHERE,
+        ca_file=None if ca_file is None else str(ca_file),
         core=None if core is None else int(core),
         **{**SCENARIOS[name].defaults, **given},
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from msgspec import Struct
 
 from imserver.bench.wire import Wire
@@ -13,6 +15,8 @@ class Load(Struct, frozen=True, kw_only=True):
     scenario: str
     wire: type[Wire]  # how the server is spoken to
     address: tuple[str, int]
+    secure: bool = False  # it speaks TLS
+    ca_file: str | None = None  # what to trust it with then; None: what the system trusts
     server: int | None = None  # its process id, where it can be looked at
     tag: str = ""  # in the users' names: on a server that keeps running, each run has its own
     core: int | None = None  # the core for the load
@@ -29,6 +33,14 @@ class Load(Struct, frozen=True, kw_only=True):
     rate: float  # messages a second, of `latency`
     backlog: int  # messages, of `sync`
     page: int  # messages a page, of `sync`
+
+    def tls(self) -> ssl.SSLContext | None:
+        """How to speak TLS with the server, if it does.
+
+        Raises:
+            OSError: `ca_file` cannot be used.
+        """
+        return ssl.create_default_context(cafile=self.ca_file) if self.secure else None
 
 
 class Progress(Struct, frozen=True):

@@ -9,14 +9,18 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import ssl
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from imserver.bench.errors import LoadError
+from imserver.transport.tls import TlsSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from imserver.bench.wire import Wire
 
@@ -26,18 +30,24 @@ _OPENING_AT_ONCE: Final = 128
 _SETTLING_PATIENCE: Final = 20.0  # seconds for what is under way to arrive
 _OPENING_PATIENCE: Final = 60.0  # seconds without any session being opened
 
+Securing = Callable[[socket.socket], socket.socket]
+
 clock = time.perf_counter
 
 
 class Connection:
     """One socket, and the wire that understands it."""
 
-    __slots__ = ("_loop", "_opened", "_script", "_sock", "_unsent", "changed", "handle", "wire")
+    __slots__ = ("_loop", "_opened", "_script", "_secure", "_sock", "_unsent", "changed", "handle",
+                 "wire")  # fmt: skip
 
-    def __init__(self, loop: Loop, sock: socket.socket, wire: Wire) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, wire: Wire, secure: Securing | None = None
+    ) -> None:
         self.wire = wire
         self.changed: Callable[[], None] = _nothing  # called when something has arrived
-        self.handle: Callable[[int], None] = self._open
+        self.handle: Callable[[int], None] = self._open if secure is None else self._connected
+        self._secure = secure  # makes a connected socket speak TLS
         self._loop = loop
         self._sock = sock
         self._unsent = b""
@@ -68,6 +78,25 @@ class Connection:
     def close(self) -> None:
         """Close the socket, at once."""
         self._sock.close()
+
+    def _connected(self, events: int) -> None:
+        assert self._secure is not None
+        self._check()
+        self._sock = self._secure(self._sock)  # the descriptor stays the same
+        self.handle = self._shake_hands
+        self._shake_hands(events)
+
+    def _shake_hands(self, events: int) -> None:
+        assert isinstance(self._sock, TlsSocket)
+        try:
+            self._sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._loop.change(self._sock, select.EPOLLIN)
+        except ssl.SSLWantWriteError:
+            self._loop.change(self._sock, select.EPOLLOUT)
+        else:
+            self._loop.change(self._sock, select.EPOLLIN | select.EPOLLOUT)
+            self.handle = self._open
 
     def _open(self, events: int) -> None:
         if events & select.EPOLLOUT:
@@ -100,18 +129,27 @@ class Connection:
         self.changed()
 
     def _receive(self) -> bytes:
-        data = self._sock.recv(_READ_BYTES)
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except BlockingIOError:  # over TLS: what came was none of ours
+            return b""
         if not data:
             raise LoadError("the server closed a connection")
         return data
 
     def _send_rest(self) -> None:
+        self._check()
+        try:
+            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        except BlockingIOError:  # over TLS: there is room for a part of a record only
+            return
+        if not self._unsent:
+            self._loop.change(self._sock, select.EPOLLIN)
+
+    def _check(self) -> None:
         error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise OSError(error, errno.errorcode.get(error, "error"))
-        self._unsent = self._unsent[self._sock.send(self._unsent) :]
-        if not self._unsent:
-            self._loop.change(self._sock, select.EPOLLIN)
 
 
 def _nothing() -> None:
@@ -121,10 +159,15 @@ def _nothing() -> None:
 class Loop:
     """Owner of the epoll and of every connection. Made once a load process."""
 
-    def __init__(self, progress: Callable[[str, float], None]) -> None:
+    def __init__(
+        self, progress: Callable[[str, float], None], tls: ssl.SSLContext | None = None
+    ) -> None:
         self._epoll = select.epoll()
         self._connections: dict[int, Connection] = {}
         self._progress = progress
+        self._tls = tls
+        if tls is not None:
+            tls.sslsocket_class = TlsSocket
 
     def watch(self, sock: socket.socket, connection: Connection, events: int) -> None:
         """From now on the connection hears of its socket."""
@@ -154,7 +197,8 @@ class Loop:
             if waiting:
                 number, wire = waiting.popleft()
                 source = sources[number % len(sources)] if sources else None
-                connection = Connection(self, _connect(address, source), wire)
+                sock = _connect(address, source)
+                connection = Connection(self, sock, wire, self._securing(address[0]))
                 made.append(connection)
                 connection.begin(f"{address[0]}:{address[1]}", begin_next)
 
@@ -171,6 +215,11 @@ class Loop:
                     f"the server went silent with {len(opened)} of {len(wires)} sessions open"
                 )
         return made
+
+    def _securing(self, host: str) -> Securing | None:
+        if self._tls is None:
+            return None
+        return partial(self._tls.wrap_socket, do_handshake_on_connect=False, server_hostname=host)
 
     def run(self, seconds: float, doing: str) -> None:
         """Let everything happen for a while."""

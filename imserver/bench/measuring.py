@@ -28,7 +28,7 @@ class Field:
     def __init__(self, load: Load, progress: Progressing) -> None:
         self.load = load
         self.progress = progress
-        self.loop = Loop(progress)
+        self.loop = Loop(progress, load.tls())
         self.random = Random(load.seed)
 
     def user(self, number: int) -> str:

@@ -60,7 +60,7 @@ def run(
     asked = {
         name: value
         for name, value in msgspec.structs.asdict(load).items()
-        if name not in ("scenario", "wire", "address", "server", "tag")
+        if name not in ("scenario", "wire", "address", "secure", "ca_file", "server", "tag")
     }
     return Report(load.scenario, target.name, figures, results, asked, warnings(figures))
 
@@ -71,7 +71,11 @@ def _run_once(
     with target.running(server_core) as server:
         before = None if server.database is None else stored.look(server.database)
         load = msgspec.structs.replace(
-            load, address=server.address, server=server.pid, tag=secrets.token_hex(4)
+            load,
+            address=server.address,
+            secure=server.secure,
+            server=server.pid,
+            tag=secrets.token_hex(4),
         )
         figures = measure(load, progress)
         if server.ready_seconds is not None:

@@ -41,6 +41,7 @@ class Running:
     pid: int | None = None  # where it can be looked at
     ready_seconds: float | None = None  # from start to ready
     database: Path | None = None  # its file, where it is ours to read
+    secure: bool = False  # it speaks TLS
 
 
 class Target(Protocol):
@@ -82,9 +83,9 @@ class OwnServer:
             try:
                 if core is not None:
                     os.sched_setaffinity(process.pid, {core})
-                address = _wait_ready(process)
+                address, secure = _wait_ready(process)
                 ready = time.perf_counter() - begin
-                yield Running(address, process.pid, ready, data / "imserver.db")
+                yield Running(address, process.pid, ready, data / "imserver.db", secure)
             finally:
                 _stop(process)
 
@@ -103,10 +104,11 @@ class GivenServer:
 
     def __init__(self, url: str, pid: int | None = None) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "ws") or parts.hostname is None:
-            raise LoadError(f"{url} is not the http:// address of a server")
+        if parts.scheme not in ("http", "ws", "https", "wss") or parts.hostname is None:
+            raise LoadError(f"{url} is not the http:// or https:// address of a server")
         self.name = url
-        self._address = (parts.hostname, parts.port or 80)
+        self._secure = parts.scheme in ("https", "wss")
+        self._address = (parts.hostname, parts.port or (443 if self._secure else 80))
         self._pid = pid
 
     @contextmanager
@@ -114,7 +116,7 @@ class GivenServer:
         """See `Target`; nothing is started, nothing is stopped."""
         if core is not None and self._pid is not None:
             os.sched_setaffinity(self._pid, {core})
-        yield Running(self._address, self._pid)
+        yield Running(self._address, self._pid, secure=self._secure)
 
 
 def _environment() -> dict[str, str]:
@@ -128,7 +130,7 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _wait_ready(process: subprocess.Popen[bytes]) -> tuple[str, int]:
+def _wait_ready(process: subprocess.Popen[bytes]) -> tuple[tuple[str, int], bool]:
     assert process.stdout is not None
     if not select.select([process.stdout], (), (), _START_SECONDS)[0]:
         raise LoadError(f"the server was not ready within {_START_SECONDS:.0f} s")
@@ -139,7 +141,7 @@ def _wait_ready(process: subprocess.Popen[bytes]) -> tuple[str, int]:
     parts = urlsplit(found[1].decode())
     assert parts.hostname is not None
     assert parts.port is not None
-    return parts.hostname, parts.port
+    return (parts.hostname, parts.port), parts.scheme == "https"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

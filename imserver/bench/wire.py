@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from imserver.bench.errors import LoadError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Generator, Sequence
     from random import Random
 
@@ -35,7 +36,9 @@ class Wire(Protocol):
         """`user` names the user; `random` is for masks and the like, so that runs repeat."""
 
     @staticmethod
-    def create_group(address: tuple[str, int], members: Sequence[str]) -> str:
+    def create_group(
+        address: tuple[str, int], members: Sequence[str], tls: ssl.SSLContext | None
+    ) -> str:
         """Make a group of users who are not connected yet; returns its name. Blocks.
 
         Raises:
@@ -96,12 +99,18 @@ class ImWire:
         self._composed = 0
 
     @staticmethod
-    def create_group(address: tuple[str, int], members: Sequence[str]) -> str:
+    def create_group(
+        address: tuple[str, int], members: Sequence[str], tls: ssl.SSLContext | None
+    ) -> str:
         """See `Wire`."""
         import http.client
 
         owner, *others = members
-        connection = http.client.HTTPConnection(*address, timeout=60)
+        connection = (
+            http.client.HTTPConnection(*address, timeout=60)
+            if tls is None
+            else http.client.HTTPSConnection(*address, timeout=60, context=tls)
+        )
         try:
             connection.request(
                 "POST",

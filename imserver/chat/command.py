@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -27,6 +28,9 @@ _PATIENCE = Patience(most_delay=5.0)  # somebody is sitting there
 @click.option("--as", "user_id", required=True, metavar="USER", help="Who you are.")
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True,
               help="Where the server is.")  # fmt: skip
+@click.option("--ca-file", type=click.Path(dir_okay=False),
+              help="The certificates to trust an https server with, in PEM.  "
+                   "[default: what the system trusts]")  # fmt: skip
 @click.option("--token", envvar=TOKEN_VARIABLE, show_envvar=True,
               help="For servers that want one. Others on this machine see it here: better "
                    "in the variable, or in a file.")  # fmt: skip
@@ -37,6 +41,7 @@ _PATIENCE = Patience(most_delay=5.0)  # somebody is sitting there
 def chat(
     user_id: str,
     url: str,
+    ca_file: str | None,
     token: str | None,
     token_file: trio.Path | None,
     receiver: str | None,
@@ -51,9 +56,13 @@ def chat(
         raise click.UsageError("give --to or --group, not both")
     shown = token if token_file is None else partial(_read_token, token_file)
     peer = Peer(receiver, False) if receiver else Peer(group, True) if group else None
+    try:
+        tls = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise SystemExit(_complain(f"{ca_file}: no certificates: {error.strerror}")) from None
     status = 0
     try:
-        status = trio.run(_main, url, user_id, shown, peer)
+        status = trio.run(_main, url, user_id, shown, peer, tls)
     except* BrokenPipeError:
         # Who read the output has gone; Python would complain about it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,7 +77,9 @@ async def _read_token(file: trio.Path) -> str:
         raise ClientError(f"{file} cannot be read: {reason}") from None
 
 
-async def _main(url: str, user_id: str, token: Token, peer: Peer | None) -> int:
+async def _main(
+    url: str, user_id: str, token: Token, peer: Peer | None, tls: ssl.SSLContext | None
+) -> int:
     status = 0
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -78,15 +89,19 @@ async def _main(url: str, user_id: str, token: Token, peer: Peer | None) -> int:
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(leave_on_signal)
-            status = await _chat(url, user_id, token, peer)
+            status = await _chat(url, user_id, token, peer, tls)
             nursery.cancel_scope.cancel()
     return status
 
 
-async def _chat(url: str, user_id: str, token: Token, peer: Peer | None) -> int:
+async def _chat(
+    url: str, user_id: str, token: Token, peer: Peer | None, tls: ssl.SSLContext | None
+) -> int:
     try:
         with open_terminal() as terminal:
-            async with open_client(url, user_id, token=token, patience=_PATIENCE) as client:
+            async with open_client(
+                url, user_id, token=token, patience=_PATIENCE, tls=tls
+            ) as client:
                 unfinished = await Chat(client, terminal, peer).run()
     except Unreachable as error:
         return _complain(f"cannot reach {url}: {error}")

@@ -79,7 +79,7 @@ def run(field: Field) -> dict[str, float]:
     """Deliveries a second: messages times the members who have them."""
     load = field.load
     users = [field.user(number) for number in range(load.members)]
-    group = load.wire.create_group(load.address, users)
+    group = load.wire.create_group(load.address, users, load.tls())
     sender, *receivers = field.open(load.members)
     sender.wire.compose(field.content(), to=group, group=True, idempotent=load.idempotent)
     fan_out = FanOut(sender, receivers)

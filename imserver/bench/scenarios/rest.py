@@ -13,6 +13,7 @@ from imserver.bench.measuring import Field, Usage, latencies
 from imserver.bench.scenarios.asking import Asking
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Generator, Sequence
     from random import Random
 
@@ -34,7 +35,9 @@ class RestWire:
         self._idempotent = False
 
     @staticmethod
-    def create_group(address: tuple[str, int], members: Sequence[str]) -> str:
+    def create_group(
+        address: tuple[str, int], members: Sequence[str], tls: ssl.SSLContext | None
+    ) -> str:
         """See `Wire`; nothing here writes to groups."""
         raise NotImplementedError
 

@@ -30,7 +30,7 @@ class EchoWire(ImWire):
         self._all[user] = self
 
     @staticmethod
-    def create_group(address: tuple[str, int], members: Sequence[str]) -> str:
+    def create_group(address: tuple[str, int], members: Sequence[str], tls: None) -> str:
         """See `imserver.bench.wire.Wire`; an echo knows no groups."""
         raise NotImplementedError
 

@@ -37,7 +37,7 @@ class MqttQos1Wire:
         self._next = 0
 
     @staticmethod
-    def create_group(address: tuple[str, int], members: Sequence[str]) -> str:
+    def create_group(address: tuple[str, int], members: Sequence[str], tls: None) -> str:
         """Nothing to create: everyone subscribes to its topic."""
         return _GROUP
 

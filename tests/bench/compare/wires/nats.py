@@ -37,7 +37,7 @@ class NatsWire:
         self._filter = f"user.{user}"
 
     @staticmethod
-    def create_group(address: tuple[str, int], members: Sequence[str]) -> str:
+    def create_group(address: tuple[str, int], members: Sequence[str], tls: None) -> str:
         """Nothing to create: everyone's consumer filters for its subject."""
         return _GROUP
 

@@ -38,7 +38,7 @@ class XmppWire:
         self._message = b""
 
     @staticmethod
-    def create_group(address: tuple[str, int], members: Sequence[str]) -> str:
+    def create_group(address: tuple[str, int], members: Sequence[str], tls: None) -> str:
         """See `imserver.bench.wire.Wire`; groups are not compared."""
         raise NotImplementedError
 
