@@ -37,6 +37,7 @@ _ELSEWHERE = {  # commands by the module and name of what they are
     "cert": ("imserver.cert", "cert"),
     "chat": ("imserver.chat.command", "chat"),
     "check": ("imserver.maintenance", "check"),
+    "erase": ("imserver.maintenance", "erase"),
     "export": ("imserver.maintenance", "export"),
     "import": ("imserver.maintenance", "import_"),
     "restore": ("imserver.maintenance", "restore"),

@@ -1,4 +1,4 @@
-"""The commands that look after the data: backup, restore, check, export, import."""
+"""The commands that look after the data: backup, restore, check, export, import, erase."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from imserver.commands import PATH, SETTINGS, examples, fail, located, settings_of
 from imserver.domain.model import message_id
+from imserver.service.erasure import erase as take_out
 from imserver.store import export as exporting
 from imserver.store import files
 from imserver.store.backup import back_up
@@ -242,17 +243,20 @@ def _describe(finding: Finding) -> str:
     examples(
         "imserver export everything.jsonl.gz",
         'imserver export | grep \'"kind":"message"\'',
+        "imserver export --user alice alice.jsonl",
     ),
 )
 @click.argument("file", type=PATH, default=Path("-"))
 @click.option("--compress/--no-compress", default=None,
               help="Compress with gzip.  [default: if FILE ends in .gz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--user", help="What concerns this user only.")
 def export(
     context: click.Context,
     file: Path,
     compress: bool | None,
     force: bool,
+    user: str | None,
     config: Path | None,
     data: str | None,
     quiet: bool,
@@ -260,6 +264,8 @@ def export(
     """Write everything as lines of JSON to FILE, or to standard output.
 
     The format is documented in docs/operations.md. The server may run; the lines are one moment.
+    With --user it is what concerns one user: what they sent and could see, where they belong, what
+    they have acknowledged.
     """
     database = _database(context, config, data)
     to_stdout = str(file) == "-"
@@ -269,23 +275,29 @@ def export(
         compress = file.suffix == ".gz"
     with _working(quiet) as bar:
         if to_stdout:
-            moved = _export_to_stdout(database, compress, bar)
+            moved = _export_to_stdout(database, user, compress, bar)
         else:
             with files.making(file) as partial, _opened(partial, compress) as out:
-                moved = _export(database, out, bar)
+                moved = _export(database, user, out, bar)
     if not to_stdout:
-        print(f"{file} ({moved.users:,} users, {moved.messages:,} messages)")
+        what = f"{moved.users:,} users" if user is None else f"user {user}"
+        print(f"{file} ({what}, {moved.messages:,} messages)")
 
 
-def _export(database: Path, out: IO[bytes], bar: Bar) -> Moved:
-    now_ms = time.time_ns() // 1_000_000
-    return exporting.export(database, out, version=__version__, now_ms=now_ms, progress=bar)
+def _export(database: Path, user: str | None, out: IO[bytes], bar: Bar) -> Moved:
+    return exporting.export(
+        database, out, version=__version__, now_ms=_now_ms(), user_id=user, progress=bar
+    )
 
 
-def _export_to_stdout(database: Path, compress: bool, bar: Bar) -> Moved:
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _export_to_stdout(database: Path, user: str | None, compress: bool, bar: Bar) -> Moved:
     try:
         with _packed(sys.stdout.buffer) if compress else nullcontext(sys.stdout.buffer) as out:
-            moved = _export(database, out, bar)
+            moved = _export(database, user, out, bar)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         # Whoever read it has enough. Nothing more can be said there, not even at exit.
@@ -349,3 +361,26 @@ def _source(file: Path) -> Iterator[IO[bytes]]:
                 yield buffered
         finally:
             buffered.detach()  # else it would close what it did not open
+
+
+@_command("erase", examples("imserver erase alice", "imserver erase --yes alice"))
+@click.argument("user")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def erase(
+    context: click.Context, user: str, yes: bool, config: Path | None, data: str | None, quiet: bool
+) -> None:
+    """Erase a user and everything they wrote, for ever. The server must not run.
+
+    They leave their groups; their messages, acknowledgements, invitations, account and tokens are
+    deleted, and the file is written afresh. What others wrote stays, also what they wrote to them
+    or about them. Backups and exports are not touched.
+    """
+    database = _database(context, config, data)
+    if not yes:
+        click.confirm(f"Erase {user} from {database} for ever?", abort=True, err=True)
+    with _working(quiet) as bar:
+        done = take_out(database, user, clock=_now_ms, progress=bar)
+    print(
+        f"{user} is erased: {done.messages:,} messages removed, {done.groups:,} groups left; "
+        f'what others wrote to them is to "{done.name}" now'
+    )

@@ -36,6 +36,7 @@ class Action(StrEnum):
     TOKEN_REVOKED = "token.revoked"
     TOKENS_REVOKED = "tokens.revoked"
     DISCONNECTED = "user.disconnected"
+    ERASED = "user.erased"
 
 
 class Author(NamedTuple):

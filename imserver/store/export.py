@@ -28,8 +28,10 @@ from imserver.store.lines import FORMAT, End, Header, Record, Target, UnknownUse
 from imserver.store.records import KINDS
 from imserver.store.restore import take_over
 from imserver.store.transaction import LONG_RUN
+from imserver.store.user_export import SELECT_OF_USER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from imserver.store.files import Progress
@@ -68,12 +70,13 @@ def export(
     *,
     version: str,
     now_ms: int,
+    user_id: str | None = None,
     progress: Progress = files.no_progress,
 ) -> Moved:
-    """Write all of a database, whether a server is running on it or not.
+    """Write all of a database, or what concerns one user, whether a server is running on it or not.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: it cannot be read, or there is no such user.
         OSError: it cannot be written.
     """
     counts: dict[type[Record], int] = {}
@@ -81,14 +84,30 @@ def export(
         require_current(db, database)
         db.execute("PRAGMA temp_store = FILE")
         db.execute("BEGIN")
-        meta: dict[str, Any] = dict(reading.every(db, "SELECT key, value FROM meta", ()))
+        args: dict[str, Any] = {}
+        meta: dict[str, Any] = {}
+        if user_id is None:
+            meta = dict(reading.every(db, "SELECT key, value FROM meta", ()))
+        else:
+            args = {"uid": reading.find_uid(db, user_id), "user": user_id}
+            if args["uid"] is None:
+                raise StoreError(f"there is no user {user_id!r}")
         header = Header(
-            format=FORMAT, schema=schema.VERSION, version=version, exported_ms=now_ms, meta=meta
+            format=FORMAT,
+            schema=schema.VERSION,
+            version=version,
+            exported_ms=now_ms,
+            user=user_id,
+            meta=meta,
         )
         out.write(_encode(header))
         for kind in KINDS:
+            if user_id is not None:
+                rows = db.execute(SELECT_OF_USER[kind], args)
+                counts[kind] = _write_all(rows, kind, out, 0, progress)
+                continue
             total = _total(db, kind)
-            counts[kind] = _write_all(db, kind, out, total, progress)
+            counts[kind] = _write_all(db.execute(kind.SELECT), kind, out, total, progress)
             if counts[kind] != total:
                 raise StoreError(
                     f"{total - counts[kind]} rows of {kind.FROM} in {database} refer to nothing: "
@@ -108,12 +127,12 @@ def _total(db: apsw.Connection, kind: type[Record]) -> int:
 
 
 def _write_all(
-    db: apsw.Connection, kind: type[Record], out: IO[bytes], total: int, progress: Progress
+    rows: Iterable[Any], kind: type[Record], out: IO[bytes], total: int, progress: Progress
 ) -> int:
     doing = f"exporting {_words(kind)}"
     batch: list[bytes] = []
     done = 0
-    for done, row in enumerate(db.execute(kind.SELECT), 1):
+    for done, row in enumerate(rows, 1):
         batch.append(_encode(kind.of(*row)))
         if len(batch) == _LINES:
             out.write(b"".join(batch))
@@ -226,6 +245,8 @@ class _Loading:
     def _begin(self, header: Header) -> None:
         if header.format != FORMAT or header.schema > schema.VERSION:
             raise StoreError(f"{self._name} was written by another imserver ({header.version})")
+        if header.user is not None:
+            raise StoreError(f"{self._name} is about one user only, and cannot be imported")
         for item in header.meta.items():
             self._target.put("meta (key, value)", *item)
 

@@ -55,6 +55,7 @@ class Header(Line, tag="imserver-export", frozen=True, kw_only=True):
     schema: int  # of the database that was exported
     version: str  # of the imserver that did it
     exported_ms: int
+    user: str | None = None  # the one whom it is about; such an export is not to be imported
     meta: dict[str, int | str] = {}
 
 

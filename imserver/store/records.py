@@ -32,7 +32,7 @@ LEFT_OUT: Final = {
 _REMOVED_COLUMNS: Final = (
     "conversation.removed_seq", "conversation.removed_uid", "conversation.removed_other_seq",
 )  # fmt: skip
-_REMOVED: Final = """
+REMOVED: Final = """
     c.removed_seq, (SELECT user_id FROM user WHERE uid = c.removed_uid), c.removed_other_seq
 """
 
@@ -83,7 +83,7 @@ class Direct(Record, tag="direct", frozen=True, kw_only=True):
     COLUMNS = ("conversation.cid", *_REMOVED_COLUMNS)
     FROM = "conversation WHERE low_uid IS NOT NULL"
     SELECT = f"""
-        SELECT c.cid, l.user_id, h.user_id, {_REMOVED}
+        SELECT c.cid, l.user_id, h.user_id, {REMOVED}
         FROM conversation c
         JOIN user l ON l.uid = c.low_uid JOIN user h ON h.uid = c.high_uid
         ORDER BY c.cid
@@ -118,7 +118,7 @@ class Group(Record, tag="group", frozen=True, kw_only=True):
     FROM = '"group"'
     SELECT = f"""
         SELECT g.cid, g.group_id, g.name, g.description, g.created_ms, g.updated_ms, g.closed,
-               g.private, g.keep_ms, {_REMOVED}
+               g.private, g.keep_ms, {REMOVED}
         FROM "group" g JOIN conversation c ON c.cid = g.cid ORDER BY g.cid
     """
 

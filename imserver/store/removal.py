@@ -139,16 +139,15 @@ def _remove(tx: Transaction, old: Sequence[Old], more: bool) -> Piece:
         if count and perf_counter() - begun > MOST_SECONDS:
             more = True
             break
-        failed += take_away(tx.db, cid, messages)
+        failed += _undelivered(tx.db, cid, messages)
+        take_away(tx.db, cid, messages)
         count += len(messages)
     return Piece(count, _note(tx, failed), more)
 
 
-def take_away(db: apsw.Connection, cid: int, messages: Sequence[Old]) -> list[Old]:
-    """Remove messages of one conversation, in order of `seq`; returns those nobody had got."""
-    low, high, top, top_uid, other = reading.one(db, queries.FIND_CONVERSATION, cid)
-    candidates = [] if low is not None and low == high else [m for m in messages if m.sender_uid]
-    failed = _undelivered(db, cid, candidates)
+def take_away(db: apsw.Connection, cid: int, messages: Sequence[Old]) -> None:
+    """Remove messages of one conversation, in order of `seq`."""
+    _, _, top, top_uid, other = reading.one(db, queries.FIND_CONVERSATION, cid)
     db.executemany(queries.DROP_MESSAGE, ((message.seq,) for message in messages))
     highest = messages[-1].seq
     db.execute(queries.DROP_ACKS, (cid, highest))
@@ -157,7 +156,6 @@ def take_away(db: apsw.Connection, cid: int, messages: Sequence[Old]) -> list[Ol
     floor = db.execute(queries.FLOOR).fetchone()
     if floor is None or floor[0] < highest:
         db.execute(common.SET_META, (common.SEQ_FLOOR, highest))
-    return failed
 
 
 def _reaches(top: int, top_uid: int, other: int, messages: Iterable[Old]) -> tuple[int, int, int]:
@@ -174,10 +172,11 @@ def _reaches(top: int, top_uid: int, other: int, messages: Iterable[Old]) -> tup
 
 def _undelivered(db: apsw.Connection, cid: int, messages: Sequence[Old]) -> list[Old]:
     """Those that were for somebody, and that nobody but their sender had got."""
-    if not messages:
+    low, high, *_ = reading.one(db, queries.FIND_CONVERSATION, cid)
+    left = [message for message in messages if message.sender_uid]  # not the server's own
+    if not left or (low is not None and low == high):
         return []
-    lowest, highest = messages[0].seq, messages[-1].seq
-    left = list(messages)
+    lowest, highest = left[0].seq, left[-1].seq
     for uid, first, last in db.execute(queries.REACHED, (cid, lowest)):
         begin = bisect_left(left, first, key=_place)
         end = bisect_right(left, last, key=_place)

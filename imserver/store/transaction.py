@@ -134,6 +134,12 @@ class Transaction:
                 self._remember(self._uids, user_id, uid)
         return uid
 
+    def forget_users(self) -> None:
+        """Drop what is remembered of users: one has another name now."""
+        self._uids.clear()
+        self._rosters.clear()
+        self._remembered_members = 0
+
     def name_user(self, user_id: str) -> int:
         """The number of a user, who exists from now on."""
         uid = self.find_user(user_id)

@@ -1,0 +1,60 @@
+"""Erasing a user: they leave their groups as anybody does, and then everything of theirs goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imserver.service.engine import Caller
+from imserver.service.groups import Leave
+from imserver.store import audit, erasure, files
+from imserver.store.database import open_database, read_beside, require_current
+from imserver.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from imserver.store.erasure import Erased
+    from imserver.store.files import Progress
+
+
+def erase(
+    database: Path,
+    user_id: str,
+    *,
+    clock: Callable[[], int],
+    progress: Progress = files.no_progress,
+) -> Erased:
+    """Take a user out of a database; no server may be running on it.
+
+    Raises:
+        StoreError: the text says why in one sentence. Nothing has changed, but where it says that
+            the file could not be written afresh.
+    """
+    with read_beside(database) as db:
+        require_current(db, database)
+    with open_database(str(database)) as opened:
+        db = opened.writer
+        db.execute("PRAGMA temp_store = FILE")
+        tx = Transaction(db, clock)
+        tx.begin()
+        try:
+            erased = _erase(tx, user_id, progress)
+        except BaseException:
+            tx.rollback()
+            erasure.rewrite(db, progress)  # of an erasure before that was cut short
+            raise
+        tx.commit()
+        erasure.rewrite(db, progress)
+    return erased
+
+
+def _erase(tx: Transaction, user_id: str, progress: Progress) -> Erased:
+    uid = erasure.must_exist(tx, user_id)
+    name = erasure.rename(tx, uid)
+    groups = erasure.open_groups(tx, uid)
+    for group_id in groups:
+        Leave(Caller(name), group_id).apply(tx)
+    messages = erasure.strip(tx, uid, user_id, name, progress)
+    audit.record(tx, audit.Author(None), audit.Action.ERASED, name)
+    return erasure.Erased(name, messages, len(groups))
