@@ -75,6 +75,7 @@ class Store(Struct, frozen=True, forbid_unknown_fields=True):
     readers: Annotated[int, Meta(ge=1, le=64)] = 4
     batch: Count = 1000
     pending_writes: Count = 10_000
+    pending_seconds: Seconds = 10.0
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +132,8 @@ class Admission(Struct, frozen=True, forbid_unknown_fields=True):
     requests_burst: Count = 400
     logins_per_second: PerSecond = 1000.0
     logins_burst: Count = 5000
+    address_logins_per_second: PerSecond = 20.0
+    address_logins_burst: Count = 400
     user_sessions: Count = 50
     connections_per_second: PerSecond = 20.0
     connections_burst: Count = 200

@@ -171,6 +171,7 @@ async def open_server(
                 content_bytes=config.limits.content_bytes,
                 page_bytes=config.limits.page_bytes,
                 group_members=config.limits.group_members,
+                pending_seconds=config.store.pending_seconds,
             ),
             identity=identity,
             accounts=accounts,
@@ -356,6 +357,7 @@ def _admission(config: Config) -> Admission:
             Budget.LOGINS: Rate(rates.logins_per_second, rates.logins_burst),
         },
         time.monotonic,
+        address_logins=Rate(rates.address_logins_per_second, rates.address_logins_burst),
         user_sessions=rates.user_sessions,
     )
 

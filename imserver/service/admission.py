@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from imserver.domain.errors import ApiError, Code
+from imserver.live.backoff import network_of
 from imserver.live.rates import Rate, RateLimiter
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Budget(Enum):
     MESSAGES = "messages"  # a user's sends
     SYNCS = "syncs"  # a user's pages of sync
     REQUESTS = "requests"  # everything else a user asks for
-    LOGINS = "logins"  # of all users together
+    LOGINS = "logins"  # of all users together, and before that of an address
 
 
 class Admission:
@@ -34,13 +35,16 @@ class Admission:
         rates: Mapping[Budget, Rate],
         clock: Callable[[], float],
         *,
+        address_logins: Rate,
         user_sessions: int,
     ) -> None:
         self._limiters = {budget: RateLimiter(rate, clock) for budget, rate in rates.items()}
+        # One address must not use up what is everybody's.
+        self._of_address = RateLimiter(address_logins, clock)
         self.user_sessions = user_sessions  # WebSockets that one user may have open
 
-    def admit(self, budget: Budget, user_id: str) -> None:
-        """Draw one from a budget.
+    def admit(self, budget: Budget, user_id: str, address: str) -> None:
+        """Draw one from a budget; `address` is the client's, "" where it has none.
 
         Raises:
             ApiError: `rate_limited`, with the time until there is one again.
@@ -48,6 +52,10 @@ class Admission:
         limiter = self._limiters.get(budget)
         if limiter is None:
             return
-        wait_ms = limiter.take("" if budget is Budget.LOGINS else user_id)
+        if budget is Budget.LOGINS:
+            wait_ms = self._of_address.take(network_of(address)) if address else 0
+            wait_ms = wait_ms or limiter.take("")
+        else:
+            wait_ms = limiter.take(user_id)
         if wait_ms:
             raise ApiError(Code.RATE_LIMITED, retry_after_ms=wait_ms)

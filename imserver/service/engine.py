@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import trio
 from msgspec import Struct
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from imserver.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
+
+_TOO_MANY: Final = "Too many writes are waiting; this one was not stored"
+_RETRY_AFTER_MS: Final = 1_000
 
 
 class Caller(NamedTuple):
@@ -186,6 +189,7 @@ class Limits:
     content_bytes: int  # of one message's content, in UTF-8
     page_bytes: int  # of one page of sync
     group_members: int
+    pending_seconds: float = 10.0  # that a REST request waits for room among the writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +221,14 @@ class Engine:
         """Do a write and wait for its answer.
 
         Raises:
-            ApiError: the refusal.
+            ApiError: the refusal; `unavailable` too where there is no room for it in time.
         """
         answers: list[bytes | ApiError] = []
-        await self.writer.wait_room()
+        if self.writer.full:
+            with trio.move_on_after(self.limits.pending_seconds) as patience:
+                await self.writer.wait_room()
+            if patience.cancelled_caught:
+                raise ApiError(Code.UNAVAILABLE, _TOO_MANY, retry_after_ms=_RETRY_AFTER_MS)
         finished = trio.Event()
 
         def done(answer: bytes | ApiError) -> None:

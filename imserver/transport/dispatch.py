@@ -128,7 +128,7 @@ class Dispatcher:
         assert kind is not None
         if (admission := self._engine.admission) is not None:
             try:
-                admission.admit(operation.budget, self._caller.user_id)
+                admission.admit(operation.budget, self._caller.user_id, self._session.peer.address)
             except ApiError as error:
                 return self._hold_back(kind, error, correlation)
             self._ignored = 0

@@ -181,7 +181,7 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
                 caller = Caller(grant.user_id, None, grant, peer)
             log.also_about(user_id=caller.user_id)
             if engine.admission is not None and not peer.operator:
-                engine.admission.admit(operation.budget, caller.user_id)
+                engine.admission.admit(operation.budget, caller.user_id, peer.address)
             call = await _request(operation, decoder, path)
             if takes_key and (key := headers.get(IDEMPOTENCY_HEADER)):
                 call = _with_key(call, _utf8(key, IDEMPOTENCY_HEADER))

@@ -6,17 +6,20 @@ import json
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+import apsw
 import httpx
 import trio
+import trio.testing
 from trio_websocket import ConnectionClosed
 
-from imserver.config import Limits, Timeouts
+from imserver.config import Limits, Store, Timeouts
 from tests.support import connect, login, rest, running_server
 from tests.support.clients import PATIENCE
 from tests.transport.raw import CLOSE, CONT, PING, TEXT, frame, raw_websocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import imserver
     from tests.support import Socket
@@ -234,6 +237,44 @@ async def test_one_who_does_not_read_among_twenty_costs_the_others_nothing() -> 
             missed += [message["content"] for message in page["messages"]]
             cursor, more = page["messages"][-1]["id"], page["has_more"]
         assert missed == sent[len(pushed) :]
+
+
+async def test_no_more_writes_wait_than_allowed(tmp_path: Path) -> None:
+    store = Store(pending_writes=1, pending_seconds=0.05)
+    async with (
+        running_server(data=str(tmp_path), store=store) as server,
+        rest(server, "alice") as alice,
+        rest(server, "bob") as bob,
+    ):
+        await alice.post("/api/v1/messages", SEND)
+        other = apsw.Connection(server.database)
+        other.execute("BEGIN IMMEDIATE")  # the writer waits for it
+        try:
+            async with trio.open_nursery() as nursery:
+                for number in range(2):  # one is being written, one waits
+                    nursery.start_soon(alice.post, "/api/v1/messages", SEND)
+                    await wait_until(server, queued=number)
+                answer = await alice.request("POST", "/api/v1/messages", json=SEND)
+                assert answer.status_code == 503
+                assert answer.json()["code"] == "unavailable"
+                assert answer.headers["retry-after"] == "1"
+                page = await bob.get("/api/v1/messages/offline")
+                assert len(page["messages"]) == 1
+                other.close()
+        finally:
+            other.close()
+        page = await bob.get("/api/v1/messages/offline")
+        assert len(page["messages"]) == 3
+
+
+async def wait_until(server: imserver.Server, *, queued: int) -> None:
+    """Wait until all that was begun is done or stands still, with so many writes waiting."""
+    async with rest(server, None) as nobody:
+        while True:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            text = (await nobody.request("GET", "/metrics")).text
+            if f"\nimserver_writes_queued {float(queued)}\n" in text:
+                return
 
 
 async def test_no_more_connections_than_allowed() -> None:

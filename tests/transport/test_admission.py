@@ -10,7 +10,7 @@ from imserver.config import Admission, Timeouts
 from imserver.domain.errors import CloseCode
 from tests.support import Refused, connect, login, rest, running_server
 from tests.support.clients import PATIENCE
-from tests.transport.raw import open_stream
+from tests.transport.raw import HANDSHAKE, open_raw, open_stream, request
 
 HELLO = {"receiver_id": "bob", "content": "hello"}
 
@@ -133,6 +133,37 @@ async def test_logins_have_a_budget_for_all() -> None:
         with pytest.raises(Refused) as refused:
             await third.call("login", {"user_id": "carol"})
         assert refused.value.code == "rate_limited"
+
+
+async def test_an_address_has_its_own_budget_of_logins() -> None:
+    # Nobody uses up what is everybody's, though a session may log in again and again.
+    admission = rates(address_logins_per_second=0.01, address_logins_burst=3, logins_burst=5)
+    proxied = ("127.0.0.1",)
+    async with running_server(admission=admission, proxies=proxied) as server:
+        for number in (1, 2):
+            head = HANDSHAKE[:-2] + b"X-Forwarded-For: 192.0.2.%d\r\n\r\n" % number
+            async with open_raw(server) as raw:
+                await raw.send(head)
+                await raw.head()
+                codes = []
+                for _ in range(4):
+                    await raw.send(request("login", {"user_id": "alice"}))
+                    codes.append((await raw.frame()).json["data"].get("code"))
+                expected = [None, None, None, "rate_limited"] if number == 1 else [None, None]
+                assert codes[: len(expected)] == expected
+
+
+async def test_a_sync_beyond_its_budget_is_refused_and_nothing_else() -> None:
+    admission = rates(syncs_per_second=0.01, syncs_burst=2)
+    async with running_server(admission=admission) as server, login(server, "alice") as alice:
+        for _ in range(2):
+            await alice.call("sync_offline", {})
+        with pytest.raises(Refused) as refused:
+            await alice.call("sync_offline", {})
+        assert refused.value.code == "rate_limited"
+        assert refused.value.answer["retry_after_ms"] > 1000
+        await alice.call("send_message", HELLO)
+        await alice.call("heartbeat")
 
 
 async def test_nothing_is_limited_on_loopback_by_default() -> None:
