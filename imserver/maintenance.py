@@ -30,6 +30,7 @@ from imserver.store.database import StoreError
 from imserver.store.restore import MOST_LOST
 from imserver.store.restore import restore as put_back
 from imserver.store.rotation import backup_name
+from imserver.transport.listeners import os_user
 from imserver.version import __version__
 
 if TYPE_CHECKING:
@@ -379,7 +380,7 @@ def erase(
     if not yes:
         click.confirm(f"Erase {user} from {database} for ever?", abort=True, err=True)
     with _working(quiet) as bar:
-        done = take_out(database, user, clock=_now_ms, progress=bar)
+        done = take_out(database, user, operator=os_user(os.getuid()), clock=_now_ms, progress=bar)
     print(
         f"{user} is erased: {done.messages:,} messages removed, {done.groups:,} groups left; "
         f'what others wrote to them is to "{done.name}" now'

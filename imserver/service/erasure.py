@@ -22,10 +22,11 @@ def erase(
     database: Path,
     user_id: str,
     *,
+    operator: str,
     clock: Callable[[], int],
     progress: Progress = files.no_progress,
 ) -> Erased:
-    """Take a user out of a database; no server may be running on it.
+    """Take a user out of a database; no server may be running on it. `operator` is who does it.
 
     Raises:
         StoreError: the text says why in one sentence. Nothing has changed, but where it says that
@@ -39,7 +40,7 @@ def erase(
         tx = Transaction(db, clock)
         tx.begin()
         try:
-            erased = _erase(tx, user_id, progress)
+            erased = _erase(tx, user_id, operator, progress)
         except BaseException:
             tx.rollback()
             erasure.rewrite(db, progress)  # of an erasure before that was cut short
@@ -49,12 +50,12 @@ def erase(
     return erased
 
 
-def _erase(tx: Transaction, user_id: str, progress: Progress) -> Erased:
+def _erase(tx: Transaction, user_id: str, operator: str, progress: Progress) -> Erased:
     uid = erasure.must_exist(tx, user_id)
     name = erasure.rename(tx, uid)
     groups = erasure.open_groups(tx, uid)
     for group_id in groups:
         Leave(Caller(name), group_id).apply(tx)
     messages = erasure.strip(tx, uid, user_id, name, progress)
-    audit.record(tx, audit.Author(None), audit.Action.ERASED, name)
+    audit.record(tx, audit.Author(None, operator=operator), audit.Action.ERASED, name)
     return erasure.Erased(name, messages, len(groups))

@@ -181,10 +181,11 @@ async def who_connected(sock: socket.socket) -> str:
     """
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(credentials)
-    return await trio.to_thread.run_sync(_name_of, uid)  # it may be looked up over a network
+    return await trio.to_thread.run_sync(os_user, uid)  # it may be looked up over a network
 
 
-def _name_of(uid: int) -> str:
+def os_user(uid: int) -> str:
+    """The name of a user of this machine; the number of one who has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -171,7 +173,9 @@ def test_the_audit_log_tells_of_it_and_not_of_whom(path: Path) -> None:
     erased(path, "alice")
     after = query(path, "SELECT entry, action FROM audit ORDER BY entry")
     assert after == [*before, (len(before) + 1, "user.erased")]
-    assert query(path, "SELECT subject FROM audit ORDER BY entry")[-1] == ("erased user 1",)
+    subject, detail = query(path, "SELECT subject, detail FROM audit ORDER BY entry")[-1]
+    assert subject == "erased user 1"
+    assert json.loads(detail) == {"operator": pwd.getpwuid(os.getuid()).pw_name}
     with pytest.raises(apsw.ConstraintError, match="only ever added to"):
         query(path, "DELETE FROM audit")
 
