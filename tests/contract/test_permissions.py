@@ -10,11 +10,16 @@ from imserver.service.engine import Who
 from imserver.service.operations import OPERATIONS
 from tests.contract.api import TRANSPORTS, Api, acting
 from tests.support import Refused, running_server
+from tests.support.tokens import Issuer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imserver import Server
 
-PEOPLE = ("stranger", "invited", "former", "member", "admin", "owner")
+# The administrator, of the server, is a stranger to the group as everyone else is.
+PEOPLE = ("stranger", "administrator", "invited", "former", "member", "admin", "owner")
+ISSUER = Issuer()
 
 # Who gets through, by what the table says; everyone else gets the code of their line.
 MAY = {
@@ -67,11 +72,12 @@ def test_every_operation_is_tried() -> None:
     ],
     ids=lambda op: op.name,
 )
-async def test_who_may(operation: Any, person: str, transport: str) -> None:
+async def test_who_may(operation: Any, person: str, transport: str, tmp_path: Path) -> None:
+    auth = ISSUER.auth(tmp_path, administrators=("administrator",))
     async with (
-        running_server() as server,
-        acting(server, transport, "owner") as owner,
-        acting(server, transport, person) as actor,
+        running_server(auth=auth) as server,
+        acting(server, transport, "owner", ISSUER.token("owner")) as owner,
+        acting(server, transport, person, ISSUER.token(person)) as actor,
     ):
         group_id, message_id = await private_group(server, owner)
         request = REQUESTS.get(operation.name, {})
@@ -91,7 +97,7 @@ async def test_who_may(operation: Any, person: str, transport: str) -> None:
             with pytest.raises(Refused) as refused:
                 await actor.call(operation.name, request)
             # To those who are not in it, a private group does not exist.
-            outside = person in ("stranger", "invited", "former")
+            outside = person in ("stranger", "administrator", "invited", "former")
             assert refused.value.code == ("not_found" if outside else "forbidden")
 
 
