@@ -36,7 +36,7 @@ from imserver.service.engine import Engine, Limits
 from imserver.service.identity import Identity, OpenIdentity, ProxyIdentity
 from imserver.service.retention import Retention
 from imserver.service.token_identity import TokenIdentity
-from imserver.store.database import open_database
+from imserver.store.database import make_folder, open_database
 from imserver.store.reader import Reader
 from imserver.store.rotation import Rotation
 from imserver.store.writer import Writer
@@ -260,7 +260,7 @@ def _unix_listeners(config: Config, stack: ExitStack) -> list[Listener]:
         listeners.append(stack.enter_context(listening_unix(path, mode)))
     if config.control_socket is not None:
         try:
-            config.control_socket.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(config.control_socket.parent)
             control = listening_unix(config.control_socket, 0o600, operator=True)
             listeners.append(stack.enter_context(control))
         except OSError as error:

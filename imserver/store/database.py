@@ -269,10 +269,19 @@ def _abandon(database: Database | None, lock: int | None) -> None:
         os.close(lock)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for data, which nobody else on the machine reads; one that is there stays.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
 def _lock(path: Path) -> int:
     lock = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         # Who serves the file comes first: POSIX locks are the process's, so to look into a file
         # that another server of this process has open would take SQLite's locks from it.
         if _lock_file(path).exists():
@@ -303,7 +312,7 @@ def take_lock(path: Path) -> int:
         StoreError: a server has it, or the folder cannot be written to.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         lock = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(f"cannot use the database {path}: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -82,6 +83,18 @@ def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
     with open_database(str(path)):
         pass
     assert path.exists()
+
+
+def test_a_folder_that_is_made_is_its_owners_alone(tmp_path: Path) -> None:
+    with open_database(str(tmp_path / "made" / "imserver.db")):
+        pass
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o750)
+    with open_database(str(there / "imserver.db")):
+        pass
+    assert stat.S_IMODE(there.stat().st_mode) == 0o750
 
 
 def test_an_empty_file_is_a_new_one(path: Path) -> None:
