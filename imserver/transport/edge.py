@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NO_ROOM: Final = ApiError(Code.UNAVAILABLE, "The server has no room for more connections")
+_TOO_SLOW: Final = ApiError(Code.TOO_SLOW)
 _PLAIN: Final = ApiError(Code.INVALID_REQUEST, "This port speaks TLS: use https or wss")
 _RETRY_AFTER_MS: Final = 5_000  # said to those for whom there is no room
 
@@ -137,13 +138,18 @@ class Edge:
             if peer.operator:
                 peer = replace(peer, os_user=await who_connected(sock))
             head = b""
-            with self._greeting():
+            begun = bytearray()
+            with self._greeting() as greeting:
                 if certificate is not None:
                     if not await self._expects_tls(sock):
                         return
                     sock = secure = certificate.wrap(sock)
                     await tls.shake_hands(secure)
-                head = await self._read_request_line(sock)
+                head = await self._read_request_line(sock, begun)
+            if greeting.cancelled_caught and begun and not self._retired:
+                self._refusals.count("connection", _TOO_SLOW)
+                _say(sock, _TOO_SLOW)
+                await take_the_rest(sock)
             if not head:
                 return
             if not _asks_for_websocket(head):
@@ -163,14 +169,14 @@ class Edge:
             sock.close()
 
     @contextmanager
-    def _greeting(self) -> Iterator[None]:
+    def _greeting(self) -> Iterator[trio.CancelScope]:
         """What is done in here takes no longer than a client may keep silent, nor than we serve."""
         with trio.move_on_after(self._head_timeout) as greeting:
             self._greetings.add(greeting)
             try:
                 if self._retired:
                     greeting.cancel()
-                yield
+                yield greeting
             finally:
                 self._greetings.discard(greeting)
 
@@ -183,14 +189,13 @@ class Edge:
             await take_the_rest(sock)
         return bool(speaks)
 
-    async def _read_request_line(self, sock: socket.socket) -> bytes:
-        head = b""
+    async def _read_request_line(self, sock: socket.socket, head: bytearray) -> bytes:
         while b"\n" not in head and len(head) < _REQUEST_LINE_BYTES:
             data = await ws.receive(sock)
             if not data:
                 return b""
             head += data
-        return head
+        return bytes(head)
 
 
 def _asks_for_websocket(head: bytes) -> bool:

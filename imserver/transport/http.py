@@ -298,6 +298,15 @@ class _Http1Server(TCPServer):
         )
         self._protocol = protocol
 
+    async def _initiate_server_close(self) -> None:
+        # Nobody asked in time. Who has begun to is told; hypercorn would only close.
+        http1 = self._protocol.protocol
+        assert isinstance(http1, H11Protocol)
+        begun = http1.connection.their_state is h11.IDLE and http1.connection.trailing_data[0]
+        if begun and not self.context.terminated.is_set():
+            await http1._send_error_response(unreadable.TOO_SLOW)
+        await super()._initiate_server_close()
+
 
 async def _stay(request: h11.Request) -> None:
     # An upgrade that is not known is ignored (RFC 9110, 7.8).

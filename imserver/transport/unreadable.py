@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from imserver.transport.requests import Requests
 
-_HEAD_TOO_LARGE: Final = 431
+TOO_SLOW: Final = 408
 _REFUSALS: Final = {
-    _HEAD_TOO_LARGE: ApiError(Code.TOO_LARGE, "The head is too large"),
+    TOO_SLOW: ApiError(Code.TOO_SLOW),
+    431: ApiError(Code.TOO_LARGE, "The head is too large"),
 }
 _OTHERWISE: Final = ApiError(Code.INVALID_REQUEST, "This is not a request of HTTP/1.1")
 

@@ -123,6 +123,9 @@ class WebSocketLane:
                     opening = await self._shake_hands(sock, head, peer)
             finally:
                 self._greetings.discard(greeting)
+        if greeting.cancelled_caught and not self._retired:
+            with trio.move_on_after(_LINGER):
+                await self._refuse(sock, 408, ApiError(Code.TOO_SLOW))
         if opening is None:
             return
         try:

@@ -131,8 +131,43 @@ async def test_a_stalled_request_line_costs_nobody_anything_and_times_out() -> N
             assert (await socket.call("login", {"user_id": "alice"}))["success"]
             assert (await nobody.get("/health"))["status"] == "ok"
             assert (await nobody.get("/api/v1/stats"))["connections"] == 1
-        for raw in (silent, stalled, halfway):
+        for raw in (stalled, halfway):
+            assert (await raw.answer())[0] == 408
             await raw.end()
+        await silent.end()
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"GET /hea",
+        HANDSHAKE[:60],
+        b"GET /health HTTP/1.1\r\nHost: loc",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health HTTP/1.1\r\nHo",
+    ],
+    ids=["first line", "WebSocket", "REST", "REST, kept alive"],
+)
+async def test_a_head_that_does_not_end_in_time_is_refused(half: bytes) -> None:
+    timeouts = Timeouts(request_head=0.3, rest_idle=0.3)
+    async with running_server(timeouts=timeouts) as server, open_raw(server) as raw:
+        await raw.send(half)
+        status, headers, body = await raw.answer()
+        if status == 200:
+            status, headers, body = await raw.answer()
+        assert status == 408
+        assert json.loads(body)["code"] == "too_slow"
+        assert headers[b"connection"] == b"close"
+        await raw.end()
+
+
+async def test_who_says_nothing_is_told_nothing() -> None:
+    timeouts = Timeouts(request_head=0.1, rest_idle=0.1)
+    async with running_server(timeouts=timeouts) as server, open_raw(server) as raw:
+        assert await raw.stream.receive_some(100) == b""
+    async with running_server(timeouts=timeouts) as server, open_raw(server) as raw:
+        await raw.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await raw.answer())[0] == 200
+        assert await raw.stream.receive_some(100) == b""
 
 
 async def test_an_endless_request_line_is_not_waited_for() -> None:

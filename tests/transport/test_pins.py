@@ -56,6 +56,14 @@ def test_hypercorn_can_be_kept_from_http2() -> None:
     assert "self.protocol: H11Protocol" in inspect.getsource(ProtocolWrapper)
 
 
+def test_hypercorn_asks_one_place_to_close_and_one_to_refuse() -> None:
+    # Both are ours instead (http.py, unreadable.py).
+    assert parameters(TCPServer._initiate_server_close) == []
+    assert "self._initiate_server_close()" in inspect.getsource(TCPServer._idle_timeout)
+    assert parameters(H11Protocol._send_error_response) == ["status_code"]
+    assert "self._send_error_response(" in inspect.getsource(H11Protocol._handle_events)
+
+
 def test_hypercorns_context_and_application_wrapper() -> None:
     assert parameters(WorkerContext.__init__) == ["max_requests"]
     assert inspect.iscoroutinefunction(WorkerContext(None).terminated.set)
