@@ -66,7 +66,9 @@ CATALOGUE: dict[Code, Fault] = {
         405, "Method not allowed", "The path exists, this method on it does not."
     ),
     Code.TOO_SLOW: Fault(
-        408, "The request took too long to arrive", "A head or a body did not arrive in time; try again."
+        408,
+        "The request took too long to arrive",
+        "A head or a body did not arrive in time; try again.",
     ),
     Code.CONFLICT: Fault(
         409,
