@@ -57,7 +57,10 @@ class Control:
             NotDoneError: the server refused, and why, or went away.
         """
         given = {name: value for name, value in request.items() if value is not None}
-        sock = self._connect()
+        try:
+            sock = self._connect()
+        except OSError as error:
+            raise NotDoneError(f"the server is gone: {error.strerror}") from None
         # Who is interrupted does not wait for the thread: its socket ends with the process.
         return await trio.to_thread.run_sync(_ask, sock, operation, given, abandon_on_cancel=True)
 

@@ -367,6 +367,22 @@ async def test_the_audit_log_is_followed(tmp_path: Path) -> None:
         assert await follower.stderr.receive_some() == b""
         await follower.stdout.aclose()
         await follower.stderr.aclose()
+        left = await trio.lowlevel.open_process(
+            [*COMMAND, "audit", "--follow"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=environment(**TOKEN_MODE),
+        )
+        assert left.stdout is not None
+        assert left.stderr is not None
+        with trio.fail_after(PATIENCE):
+            await left.stdout.receive_some()
+            assert await server.terminated() == 0
+            assert await left.wait() == 1
+            said = b"".join([data async for data in left.stderr]).decode()
+        assert re.fullmatch(r"imserver: the server (is gone|went away)[^\n]+\n", said)
+        await left.stdout.aclose()
 
 
 async def test_without_accounts_users_are_listed_and_disconnected(tmp_path: Path) -> None:

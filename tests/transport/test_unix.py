@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 import stat
 from contextlib import asynccontextmanager, contextmanager
@@ -13,9 +14,9 @@ import httpx
 import pytest
 import trio
 
-from imserver import log
-from imserver.config import Admission, Limits, Log
-from imserver.transport.listeners import ListenError, unix_address
+from imserver import Config, log, open_server
+from imserver.config import Admission, Backup, Limits, Log
+from imserver.transport.listeners import ListenError, os_user, unix_address
 from tests.support import login, rest, running_server
 from tests.transport.raw import HANDSHAKE, Raw
 from tests.transport.test_request_ids import logged
@@ -198,3 +199,25 @@ async def test_a_server_without_its_control_socket_serves_all_the_same(tmp_path:
     [warning] = [entry for entry in entries if entry["level"] == "warning"]
     assert "control.sock" in warning["message"]
     assert (tmp_path / "control.sock").read_text() == "in the way"
+
+
+def test_who_connects_is_named_or_has_a_number() -> None:
+    assert os_user(os.getuid()) == pwd.getpwuid(os.getuid()).pw_name
+    assert os_user(2**31 - 7) == str(2**31 - 7)
+
+
+async def test_a_server_that_does_not_listen_is_its_programs_alone(tmp_path: Path) -> None:
+    backup = Backup(every=1.0)
+    config = Config(data=str(tmp_path), socket="imserver.sock", backup=backup)
+    async with open_server(config, listening=False) as server:
+        assert server.address == ("", 0)
+        assert not (tmp_path / "control.sock").exists()
+        assert not (tmp_path / "imserver.sock").exists()
+        for _ in range(2):
+            with server.operator() as connection:
+                connection.setblocking(False)
+                raw = Raw(trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
+                await raw.send(b"GET /api/v1/admin/users HTTP/1.1\r\nHost: x\r\n\r\n")
+                status, _, body = await raw.answer()
+                assert (status, body) == (200, b'{"users":[],"has_more":false}')
+    assert not (tmp_path / "backups").exists()
