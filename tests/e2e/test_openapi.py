@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from tests.e2e.process import started
+from tests.support.accounts import give_accounts, token_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.e2e.process import Process
 
 EXAMPLES = os.environ.get("TEST_EXAMPLES")
 
@@ -32,24 +35,47 @@ EXCLUDED = {
 }
 
 
+async def tried(server: Process, folder: Path, *options: str, without: set[str]) -> None:
+    """Let schemathesis loose on a server, which it must be content with."""
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
+        *(*options, "--no-color"),
+        *("--checks", "all", "--exclude-checks", ",".join(sorted(without))),
+        *("--max-examples", EXAMPLES or "5", "--max-failures", "20"),
+        *([] if EXAMPLES else ["--generation-deterministic"]),
+    ]
+    done = await trio.run_process(
+        command, cwd=folder, check=False, capture_stdout=True, stderr=subprocess.STDOUT
+    )
+    said = done.stdout.decode()
+    assert done.returncode == 0, said
+    generated = re.search(r"(\d+) generated", said)
+    assert generated, said
+    assert int(generated[1]) > 300, said
+    assert await server.terminated() == 0
+
+
 async def test_what_a_live_server_answers_is_what_its_openapi_document_says(
     tmp_path: Path,
 ) -> None:
     async with started(tmp_path) as server:
-        command = [
-            *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
-            *("--header", "X-User-ID: alice", "--no-color"),
-            *("--checks", "all", "--exclude-checks", ",".join(sorted(EXCLUDED))),
-            *("--max-examples", EXAMPLES or "5", "--max-failures", "20"),
-            *([] if EXAMPLES else ["--generation-deterministic"]),
-        ]
-        done = await trio.run_process(
-            command, cwd=tmp_path, check=False, capture_stdout=True, stderr=subprocess.STDOUT
+        await tried(server, tmp_path, "--header", "X-User-ID: alice", without=EXCLUDED)
+    assert '"error"' not in server.log
+
+
+async def test_a_server_with_accounts_does_too_and_lets_nobody_in_without_a_token(
+    tmp_path: Path,
+) -> None:
+    give_accounts(tmp_path / "data", ["root"], administrator=True)
+    give_accounts(tmp_path / "data", ["alice"])
+    mode = {"IMSERVER_AUTH_MODE": "token", "IMSERVER_ADMISSION_MODE": "off"}
+    async with started(tmp_path, **mode) as server:
+        token = await token_of(server, "alice")
+        await tried(
+            server,
+            tmp_path,
+            *("--header", f"Authorization: Bearer {token}"),
+            *("--exclude-path", "/api/v1/auth/logout"),  # or there would be nobody to call
+            without=EXCLUDED - {"ignored_auth"},
         )
-        said = done.stdout.decode()
-        assert done.returncode == 0, said
-        generated = re.search(r"(\d+) generated", said)
-        assert generated, said
-        assert int(generated[1]) > 300, said
-        assert await server.terminated() == 0
     assert '"error"' not in server.log
