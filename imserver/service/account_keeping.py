@@ -81,7 +81,7 @@ async def tend(accounts: Accounts, engine: Engine) -> None:
     """Look after the tokens until cancelled."""
     while True:
         await trio.sleep(_TEND_EVERY)
-        uses = accounts.tend()
+        uses = await accounts.tend()
         if not uses:
             continue
         try:

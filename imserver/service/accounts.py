@@ -17,6 +17,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.domain.model import Grant
 from imserver.live.backoff import network_of
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from imserver.store.accounts import Account, Token
 
 _STORE_AFTER: Final = 3_600_000  # milliseconds between two times that a token's use is stored
+_SLICE: Final = 500  # tokens or sessions looked at before others get their turn
 _DAY: Final = 86_400_000  # milliseconds
 
 
@@ -200,19 +203,24 @@ class Accounts:
 
     # -- as time goes by ----------------------------------------------------------------------
 
-    def tend(self) -> list[Use]:
+    async def tend(self) -> list[Use]:
         """End what has expired; returns what was used and is to be stored.
 
         An open WebSocket uses its token.
         """
         now = self._clock()
-        for live in [live for live in self._tokens.values() if live.expires_ms <= now]:
-            self.revoked(live.token.user_id, live.token.token_id)
-        for session in self._hub.sessions():
+        for count, live in enumerate(list(self._tokens.values()), 1):
+            if live.expires_ms <= now:
+                self.revoked(live.token.user_id, live.token.token_id)
+            if count % _SLICE == 0:
+                await trio.lowlevel.checkpoint()
+        for count, session in enumerate(self._hub.sessions(), 1):
             if session.grant is not None and session.user_id is not None:
                 used = self._of_user.get(session.user_id, {}).get(session.grant.token_id)
                 if used is not None:
                     self._use(used, now)
+            if count % _SLICE == 0:
+                await trio.lowlevel.checkpoint()
         used_tokens, self._used = self._used, {}
         for live in used_tokens.values():
             live.stored_ms = live.used_ms

@@ -217,14 +217,14 @@ class AccountsMachine(RuleBasedStateMachine):
     @rule(hours=st.integers(0, 3))
     def time_goes_by(self, hours: int) -> None:
         self.engines.now_ms += hours * HOUR
-        uses = self.accounts.tend()
+        uses = self.engines.run(self.accounts.tend)
         if uses:
             self.engines.run(self.engines.engine.execute, StoreUses(uses))
 
     @rule()
     def nobody_is_here_for_long(self) -> None:
         self.engines.now_ms += MONTH
-        assert self.accounts.tend() == []
+        assert self.engines.run(self.accounts.tend) == []
         self.live.clear()
 
     @invariant()

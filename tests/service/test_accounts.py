@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.domain.model import NOBODY
@@ -160,62 +161,62 @@ def test_tokens_that_had_to_go_for_a_new_one_go(book: Book) -> None:
     ]
 
 
-def test_an_unused_token_expires_and_a_used_one_lasts(book: Book) -> None:
+async def test_an_unused_token_expires_and_a_used_one_lasts(book: Book) -> None:
     book.now += 29 * DAY
     assert book.admits("s1") is not None
     book.now += DAY
     assert book.admits("s1") is not None
     assert book.admits("s2") is None
     assert [live.token.token_id for live in book.accounts.tokens_of("ann")] == ["token_s1"]
-    assert book.accounts.tend() == [Use("token_s1", book.now, book.now + 30 * DAY)]
+    assert await book.accounts.tend() == [Use("token_s1", book.now, book.now + 30 * DAY)]
     assert book.accounts.tokens_of("bob") == []
 
 
-def test_a_token_that_expires_takes_its_connections_with_it(book: Book) -> None:
+async def test_a_token_that_expires_takes_its_connections_with_it(book: Book) -> None:
     session = book.connect("s1")
     book.now += 30 * DAY  # the machine was asleep
-    book.accounts.tend()
+    await book.accounts.tend()
     assert goodbye(session) is CloseCode.SIGNED_OUT
 
 
-def test_use_is_stored_once_an_hour_and_many_at_a_time(book: Book) -> None:
+async def test_use_is_stored_once_an_hour_and_many_at_a_time(book: Book) -> None:
     start = book.now
     for minute in range(1, 121):
         book.now = start + minute * 60_000
         for secret in ("s1", "s1", "s3"):
             book.admits(secret)
-        uses = book.accounts.tend()
+        uses = await book.accounts.tend()
         assert bool(uses) is (minute % 60 == 0)
         if uses:
             assert {use.token_id for use in uses} == {"token_s1", "token_s3"}
             assert {use.expires_ms - use.used_ms for use in uses} == {30 * DAY}
-    assert book.accounts.tend() == []
+    assert await book.accounts.tend() == []
 
 
-def test_an_open_connection_uses_its_token(book: Book) -> None:
+async def test_an_open_connection_uses_its_token(book: Book) -> None:
     session = book.connect("s1")
     for _ in range(60):
         book.now += DAY
-        assert [use.token_id for use in book.accounts.tend()] == ["token_s1"]
+        assert [use.token_id for use in (await book.accounts.tend())] == ["token_s1"]
     assert goodbye(session) is None
     assert book.admits("s1") is not None
     assert book.admits("s2") is None
 
 
-def test_the_use_of_short_lived_tokens_is_stored_before_they_would_have_expired() -> None:
+async def test_the_use_of_short_lived_tokens_is_stored_before_they_would_have_expired() -> None:
     book = Book(token_days=0.01)  # 864 s
     book.account("ann")
     book.log_in("ann", "s1")
     book.now += 87_000
     book.admits("s1")
-    assert [use.token_id for use in book.accounts.tend()] == ["token_s1"]
+    assert [use.token_id for use in (await book.accounts.tend())] == ["token_s1"]
 
 
-def test_a_revoked_token_is_not_stored_as_used(book: Book) -> None:
+async def test_a_revoked_token_is_not_stored_as_used(book: Book) -> None:
     book.now += 2 * HOUR
     book.admits("s1")
     book.accounts.revoked("ann", "token_s1")
-    assert book.accounts.tend() == []
+    assert await book.accounts.tend() == []
 
 
 def test_where_somebody_is_known(book: Book) -> None:
@@ -235,3 +236,23 @@ def test_which_tokens_are_connected(book: Book) -> None:
     assert book.accounts.connected("bob") == set()
     book.hub.close(session)
     assert book.accounts.connected("ann") == {"token_s1"}
+
+
+async def test_many_tokens_do_not_keep_others_from_their_turn(book: Book) -> None:
+    for number in range(1000, 3000):
+        book.log_in("bob", f"s{number}")
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        book.now += 30 * DAY
+        await book.accounts.tend()
+        nursery.cancel_scope.cancel()
+    assert turns >= 3
+    assert book.accounts.tokens_of("bob") == []
