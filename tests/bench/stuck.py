@@ -119,7 +119,7 @@ def one_stuck(
     """Latencies at the others, with one who does not read and without."""
     loop = Loop(lambda doing, done: None)
     users = [f"member{number}" for number in range(members + 1)]
-    group = ImWire.create_group(server.address, users)
+    group = ImWire.create_group(server.address, users, None)
     *reading, odd = users
     wires = [ImWire(user, Random(user)) for user in reading]
     sender, *receivers = loop.open(server.address, wires)
