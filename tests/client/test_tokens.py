@@ -20,9 +20,9 @@ from imserver.client import (
 )
 from imserver.domain.errors import CloseCode, Code
 from tests.client.support import BRISK, LONG, free_port, until
-from tests.client.windows import window
-from tests.support import running_server
-from tests.support.accounts import NEW_PASSWORD, PASSWORD, token_server
+from tests.client.windows import terminal_window, window
+from tests.support import rest, running_server
+from tests.support.accounts import NEW_PASSWORD, PASSWORD, token_of, token_server
 from tests.support.tokens import Issuer
 
 if TYPE_CHECKING:
@@ -148,6 +148,37 @@ async def test_an_account_from_its_password_to_its_end() -> None:
             await log_in(server.url, "alice", PASSWORD)
         assert refused.value.code == Code.WRONG_CREDENTIALS
         assert (await log_in(server.url, "alice", NEW_PASSWORD)).user_id == "alice"
+
+
+async def test_the_chat_asks_for_a_password_and_logs_out() -> None:
+    async with (
+        token_server("alice", "bob") as server,
+        open_client(server.url, "bob", token=await token_of(server, "bob")) as bob,
+    ):
+        chat = ("--as", "alice", "--to", "bob", "--url", server.url, "--password")
+        async with terminal_window(*chat) as alice:
+            await alice.sees("Password: ")
+            await alice.type(PASSWORD + "\n")
+            await alice.sees("bob> ")
+            async with rest(server, None, await token_of(server, "alice")) as calls:
+                devices = [
+                    session["device"]
+                    for session in (await calls.get("/api/v1/auth/sessions"))["sessions"]
+                ]
+                assert "imserver chat" in devices
+                await alice.type("hello\n/quit\n")
+                assert await alice.ended() == 0
+                sessions = (await calls.get("/api/v1/auth/sessions"))["sessions"]
+                assert len(sessions) == len(devices) - 1
+        assert PASSWORD not in alice.shown
+        received = await until(bob, Message)
+        assert isinstance(received, Message)
+        assert received.content == "hello"
+        async with terminal_window(*chat) as alice:
+            await alice.sees("Password: ")
+            await alice.type("wrong\n")
+            await alice.sees("wrong_credentials")
+            assert await alice.ended() == 1
 
 
 async def test_who_is_not_there_gives_no_token() -> None:
