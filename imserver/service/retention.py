@@ -2,8 +2,9 @@
 
 Laws:
 
-- One small piece at a time, through the one writer, with a rest behind each that is longer than
-  the piece took: nobody who sends has to wait for it noticeably.
+- One small piece at a time, through the one writer, and a rest behind each. While others write, a
+  piece is only somewhat larger than what they wrote meanwhile: nobody who sends has to wait for it
+  noticeably, and yet more goes than comes.
 - A group may keep its messages for a shorter time than the server, never for longer. The limit of
   the size holds for all of them together: the oldest go first, whosever they are.
 - Senders are told of what nobody had got.
@@ -12,6 +13,7 @@ Laws:
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -24,17 +26,20 @@ from imserver.service.engine import Command, Delivery, Outcome
 from imserver.store import removal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from imserver.service.engine import Engine
     from imserver.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 
-_REST: Final = 4.0  # times as long as a piece took
-_LEAST_REST: Final = 0.005  # seconds
+_REST: Final = 0.02  # seconds between two pieces
+_LEAST: Final = 5  # messages in a piece while others write
+_SHARE: Final = 1.25  # messages removed for each write of others
+_ALONE: Final = 100  # messages in a piece while nobody does
 _REPORT: Final = 50_000  # messages between two lines in the log
 _RETRY: Final = 60.0  # seconds until it is tried again when the store has refused, at the most
+
+
+Choose = Callable[..., removal.Piece]  # of a transaction, and `most`: how many messages
 
 
 class _Removed(NamedTuple):
@@ -47,7 +52,7 @@ class Remove(Command):
 
     __slots__ = ("_choose", "piece")
 
-    def __init__(self, choose: Callable[[Transaction], removal.Piece]) -> None:
+    def __init__(self, choose: Choose) -> None:
         self._choose = choose
         self.piece = removal.Piece(0, [], more=False)  # what was removed, once it is done
 
@@ -78,6 +83,7 @@ class Retention:
         self._keep_ms = keep_ms  # 0: messages do not grow too old
         self._most_bytes = most_bytes  # 0: there is no limit
         self._every = every  # seconds
+        self._written = 0.0  # by everybody, when the last piece was done
 
     async def run(self) -> None:
         """Remove what there is to remove now, and again in `every` seconds, until cancelled."""
@@ -118,15 +124,14 @@ class Retention:
             await self._all("", removal.forget_failed)
         engine.removals.ended_ms = engine.clock()
 
-    async def _all(self, what: str, choose: Callable[[Transaction], removal.Piece]) -> None:
+    async def _all(self, what: str, choose: Choose) -> None:
         """Piece after piece, until there is no more."""
         removals = self._engine.removals
         removed = failed = 0
         more = True
         try:
             while more:
-                begun = trio.current_time()
-                remove = Remove(choose)
+                remove = Remove(partial(choose, most=self._share()))
                 await self._engine.execute(remove)
                 messages, lost, more = remove.piece
                 removals.messages += messages
@@ -135,7 +140,7 @@ class Retention:
                 before, removed = removed, removed + messages
                 if before // _REPORT < removed // _REPORT:
                     logger.info("retention has removed %d messages so far", removed)
-                await trio.sleep(max(_LEAST_REST, _REST * (trio.current_time() - begun)))
+                await trio.sleep(_REST)
         finally:
             if removed:
                 logger.info(
@@ -144,6 +149,15 @@ class Retention:
                     what,
                     failed,
                 )
+
+    def _share(self) -> int:
+        """How many messages may go now: by what was written since the last piece, and by whom."""
+        written = self._engine.writer.batches.total
+        others = written - self._written
+        self._written = written + 1  # the piece itself
+        if others <= 0:
+            return _ALONE
+        return max(_LEAST, min(removal.MOST, round(_SHARE * others)))
 
     async def _warn_if_full(self) -> None:
         used = await self._engine.reader.ask(removal.used_bytes)

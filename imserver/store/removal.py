@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from imserver.store.transaction import Transaction
 
-PIECE: Final = 200  # messages removed in one transaction, at the most
-MOST_SECONDS: Final = 0.005  # that a piece takes, but for the last conversation of it
+MOST: Final = 200  # messages removed in one transaction
+MOST_SECONDS: Final = 0.002  # that a piece takes, but for the last conversation of it
 MOST_FAILED: Final = 1000  # remembered for each sender, the newest of them
 FAILED_DAYS: Final = 30  # remembered so long
 
@@ -50,22 +50,24 @@ class Piece(NamedTuple):
     more: bool  # whether there may be more to remove
 
 
-def remove_older(tx: Transaction, before_ms: int, cid: int | None = None) -> Piece:
+def remove_older(
+    tx: Transaction, before_ms: int, cid: int | None = None, *, most: int = MOST
+) -> Piece:
     """Remove a piece of the messages sent before a time, of one conversation or of all."""
-    oldest = _oldest(tx.db) if cid is None else _oldest_of(tx.db, cid)
+    oldest = _oldest(tx.db, most) if cid is None else _oldest_of(tx.db, cid, most)
     old = []
     for message in oldest:
         if message.sent_ms >= before_ms:
             break
         old.append(message)
-    return _remove(tx, old, len(old) == PIECE)
+    return _remove(tx, old, len(old) == most)
 
 
-def remove_above(tx: Transaction, most_bytes: int) -> Piece:
+def remove_above(tx: Transaction, most_bytes: int, *, most: int = MOST) -> Piece:
     """Remove a piece of the oldest messages if the database holds more than so much."""
     excess = used_bytes(tx.db) - most_bytes
     old = []
-    for *message, size in reading.every(tx.db, queries.OLDEST_SIZES, (PIECE,)):
+    for *message, size in reading.every(tx.db, queries.OLDEST_SIZES, (most,)):
         if excess <= 0:
             break
         old.append(Old(*message))
@@ -73,10 +75,10 @@ def remove_above(tx: Transaction, most_bytes: int) -> Piece:
     return _remove(tx, old, bool(old))
 
 
-def forget_failed(tx: Transaction) -> Piece:
+def forget_failed(tx: Transaction, *, most: int = MOST) -> Piece:
     """Drop a piece of what is remembered of failed messages for too long."""
-    tx.db.execute(queries.DROP_FAILED, (tx.now_ms - FAILED_DAYS * DAY_MS, PIECE))
-    return Piece(0, [], tx.db.changes() == PIECE)
+    tx.db.execute(queries.DROP_FAILED, (tx.now_ms - FAILED_DAYS * DAY_MS, most))
+    return Piece(0, [], tx.db.changes() == most)
 
 
 def is_limited(db: apsw.Connection) -> bool:
@@ -120,12 +122,12 @@ def used_bytes(db: apsw.Connection) -> int:
     return used
 
 
-def _oldest(db: apsw.Connection) -> list[Old]:
-    return [Old(*row) for row in reading.every(db, queries.OLDEST, (PIECE,))]
+def _oldest(db: apsw.Connection, most: int) -> list[Old]:
+    return [Old(*row) for row in reading.every(db, queries.OLDEST, (most,))]
 
 
-def _oldest_of(db: apsw.Connection, cid: int) -> list[Old]:
-    return [Old(*row) for row in reading.every(db, queries.OLDEST_OF, (cid, PIECE))]
+def _oldest_of(db: apsw.Connection, cid: int, most: int) -> list[Old]:
+    return [Old(*row) for row in reading.every(db, queries.OLDEST_OF, (cid, most))]
 
 
 def _remove(tx: Transaction, old: Sequence[Old], more: bool) -> Piece:

@@ -164,7 +164,7 @@ class EngineMachine(RuleBasedStateMachine):
         self, page_bytes: int, batch: int, outbox_bytes: int, remembered: int, piece: int
     ) -> None:
         self.patches = pytest.MonkeyPatch()
-        self.patches.setattr(removal, "PIECE", piece)
+        self.piece = piece
         self.patches.setattr(removal, "MOST_SECONDS", float("inf"))
         self.patches.setattr(transaction, "_MOST_REMEMBERED", remembered)
         self.folder = tempfile.mkdtemp(prefix="imserver-")
@@ -399,7 +399,7 @@ class EngineMachine(RuleBasedStateMachine):
         where = None if group is None or not self.oracle.circles else self._group(group)
 
         def tell(oracle: Oracle, _: Any) -> Any:
-            return oracle.expire(before, where, removal.PIECE)
+            return oracle.expire(before, where, self.piece)
 
         for _ in range(pieces):
             self.waiting.append(Action("remove", "", None, {"before": before, "in": where}, tell))
@@ -411,7 +411,8 @@ class EngineMachine(RuleBasedStateMachine):
         if request["in"] is not None:
             question = 'SELECT cid FROM "group" WHERE group_id = ?'
             cid = self.engines.database.writer.execute(question, (request["in"],)).fetchone()[0]
-        return Remove(lambda tx: removal.remove_older(tx, request["before"], cid))
+        before, most = request["before"], self.piece
+        return Remove(lambda tx: removal.remove_older(tx, before, cid, most=most))
 
     @rule()
     def poison(self) -> None:

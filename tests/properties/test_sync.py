@@ -107,9 +107,8 @@ def _remove(tx: Transaction, oracle: Oracle, where: str | None, count: int) -> N
     tx.begin()
     cid = None if where is None else tx.find_closed(where)
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(removal, "PIECE", count)
         patches.setattr(removal, "MOST_SECONDS", float("inf"))
-        removed = removal.remove_older(tx, 1, cid)
+        removed = removal.remove_older(tx, 1, cid, most=count)
     tx.commit()
     assert removed == oracle.expire(1, where, count)
 
