@@ -51,7 +51,7 @@ from imserver.transport.origins import Origins
 from imserver.transport.proxies import Proxies
 from imserver.transport.requests import Requests
 from imserver.transport.rest import build_app
-from imserver.transport.tls import HTTP1, Certificate, TlsError
+from imserver.transport.tls import Certificate, TlsError
 from imserver.transport.ws import WebSocketLane
 from imserver.version import __version__
 
@@ -248,7 +248,7 @@ def _certificate(config: Config) -> Certificate | None:
     if not certificate:
         return None
     try:
-        return Certificate(Path(certificate), Path(key), [HTTP1])
+        return Certificate(Path(certificate), Path(key))
     except TlsError as error:
         raise ConfigError(f"tls.certificate: {error}") from None
 

@@ -152,7 +152,7 @@ class Edge:
                 await take_the_rest(sock)
             if not head:
                 return
-            if not _asks_for_websocket(head):
+            if not _asks_for_websocket(sock, head):
                 head = await self._rest.serve(sock, head, peer)
             if head:
                 await self._websockets.serve(sock, head, peer)
@@ -198,7 +198,9 @@ class Edge:
         return bytes(head)
 
 
-def _asks_for_websocket(head: bytes) -> bool:
+def _asks_for_websocket(sock: socket.socket, head: bytes) -> bool:
+    if isinstance(sock, tls.TlsSocket) and sock.selected_alpn_protocol() == tls.HTTP2:
+        return False
     return head.startswith((b"GET /ws ", b"GET /ws?"))
 
 

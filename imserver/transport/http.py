@@ -7,8 +7,10 @@ bounded and done here, each with its reason beside it:
 - an answer that the client does not take,
 - the work behind the last byte of an answer,
 - a client that has said all it has to say, or says more than it may,
-- targets that are no path, HTTP/2, and WebSockets, which go to the other lane: hypercorn's own
-  bound neither a message that never ends nor what compression unfolds to.
+- targets that are no path,
+- HTTP/2 (see `http2`),
+- WebSockets, which go to the other lane: hypercorn's own bound neither a message that never ends
+  nor what compression unfolds to.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from imserver.transport import unreadable
+from imserver.transport.http2 import CONCURRENT, Http2
 from imserver.transport.proxies import FORWARDED_FOR
 from imserver.transport.tls import HTTP1, TlsSocket, TlsStream
 from imserver.transport.ws import receive
@@ -65,7 +68,7 @@ _FORWARDED_FOR: Final = FORWARDED_FOR.lower().encode()
 
 
 class RestLane:
-    """Serves connections that speak HTTP/1.1."""
+    """Serves connections that speak HTTP/1.1 or, over TLS, HTTP/2."""
 
     def __init__(
         self,
@@ -86,6 +89,8 @@ class RestLane:
         self._config.keep_alive_timeout = idle_timeout
         self._config.read_timeout = math.ceil(idle_timeout)
         self._config.h11_max_incomplete_size = header_bytes
+        self._config.h2_max_header_list_size = header_bytes
+        self._config.h2_max_concurrent_streams = CONCURRENT
 
     async def serve(self, sock: socket.socket, head: bytes, peer: Peer) -> bytes:
         """Serve calls on a connection of `peer`, of which `head` was read already, until it ends.
@@ -101,7 +106,7 @@ class RestLane:
                 plain = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
                 stream = _GivenBack(plain, head, nursery.cancel_scope)
             nursery.start_soon(_close_when_cancelled, stream)
-            await _Http1Server(
+            await _Server(
                 self._app,
                 self._config,
                 self._context,
@@ -131,10 +136,27 @@ class _GivenBack:
         self._head = head
         self._connection = connection
         self.socket = stream.socket
-        self.answered: trio.Event | None = None  # set when the request at work is, if there is one
+        self.at_work = 0  # requests that are not answered yet
+        self._answered = trio.Event()  # set when no request is at work any more
         self.unread = False  # it was closed while a client may still have been sending
         self.upgrade = b""  # the head of the request for a WebSocket with which it was taken back
         self.said = False  # something was sent since the last request was answered
+
+    def begin(self) -> None:
+        """A request is at work."""
+        self.at_work += 1
+
+    def end(self) -> None:
+        """It is answered, or never will be."""
+        self.at_work -= 1
+        self.said = False
+        if not self.at_work:
+            self._answered.set()
+            self._answered = trio.Event()
+
+    def cut_off(self) -> None:
+        """End the connection at once."""
+        self._connection.cancel()
 
     def take_back(self, upgrade: bytes) -> None:
         """End hypercorn's part in the connection, which stays open."""
@@ -175,9 +197,9 @@ class _GivenBack:
         # A client that has said all is still owed its answer, but hypercorn drops it.
         for _ in range(2):  # a request just read is at work after the second, whatever the order
             await trio.lowlevel.checkpoint()
-        if self.answered is not None:
+        if self.at_work:
             with trio.move_on_after(_ANSWER):
-                await self.answered.wait()
+                await self._answered.wait()
 
     # hypercorn closes from the application's task, which is cancelled as soon as it has answered:
     # a close that stops half way would leave the client waiting. Neither of these waits.
@@ -190,7 +212,7 @@ class _GivenBack:
 
     async def aclose(self) -> None:
         self._let_go()
-        if self.answered is not None:
+        if self.at_work:
             self.unread = True
             self._connection.cancel()
         if self.unread or self.upgrade:
@@ -212,6 +234,7 @@ class _SecureGivenBack(_GivenBack):
 
     def __init__(self, stream: TlsStream, head: bytes, connection: trio.CancelScope) -> None:
         super().__init__(stream, head, connection)
+        self._protocol = stream.socket.selected_alpn_protocol() or HTTP1
         self.transport_stream = self
         self.close = stream.close  # type: ignore[method-assign]
 
@@ -220,7 +243,7 @@ class _SecureGivenBack(_GivenBack):
 
     def selected_alpn_protocol(self) -> str:
         """What client and server have agreed to speak."""
-        return HTTP1
+        return self._protocol
 
 
 class _Application:
@@ -252,8 +275,11 @@ class _Application:
                 request.answered(message)
             # quart-trio cancels a request as soon as it is answered, hypercorn's work after the
             # last byte of the answer included: then the connection is neither read nor timed out.
-            with trio.move_on_after(_STALL, shield=True):
+            chunks = 1 + len(message.get("body", b"")) // _CHUNK  # type: ignore[arg-type]
+            with trio.move_on_after(_STALL * chunks, shield=True) as patience:
                 await send(message)
+            if patience.cancelled_caught:  # over HTTP/2 it would be kept for the client for ever
+                stream.cut_off()
 
         stream: _GivenBack = scope["state"]["stream"]
         if scope["type"] == "websocket" and scope["path"] == "/ws":
@@ -261,7 +287,7 @@ class _Application:
                 stream.take_back(_head_of(scope))
                 await trio.sleep_forever()  # hypercorn's tasks end here
             return
-        answered = stream.answered = trio.Event()
+        stream.begin()
         try:
             await self._app(scope, receive, send_whole)
         except* h11.ProtocolError:
@@ -270,16 +296,16 @@ class _Application:
         finally:
             if request is not None:
                 self._requests.end(request)
-            stream.answered = None
-            stream.said = False
-            answered.set()
+            if scope.get("http_version") == "2":
+                # What still comes for it is for nobody: nobody may wait for its being read.
+                receive.__self__.close()  # type: ignore[attr-defined]
+            stream.end()
 
 
-class _Http1Server(TCPServer):
-    """hypercorn's server without HTTP/2, which is promised to nobody, and with our refusals.
+class _Server(TCPServer):
+    """hypercorn's server with our refusals, and with HTTP/2 as it is in `http2`, by ALPN alone.
 
-    On request it would go over to it in mid-connection, where its errors are raised instead of
-    answered and nothing bounds how long an answer waits for the client's window.
+    On request hypercorn would go over to its own in mid-connection, plain or not.
     """
 
     @property
@@ -289,22 +315,27 @@ class _Http1Server(TCPServer):
 
     @protocol.setter
     def protocol(self, protocol: ProtocolWrapper) -> None:
+        self._protocol = protocol
         http1 = protocol.protocol
-        assert isinstance(http1, H11Protocol)
+        if not isinstance(http1, H11Protocol):
+            protocol.protocol = Http2(protocol)
+            return
         http1._check_protocol = _stay  # type: ignore[method-assign, assignment]
         state = self.state
         http1._send_error_response = partial(  # type: ignore[method-assign]
             unreadable.refuse, http1, state["requests"], state["peer"].address
         )
-        self._protocol = protocol
 
     async def _initiate_server_close(self) -> None:
         # Nobody asked in time. Who has begun to is told; hypercorn would only close.
-        http1 = self._protocol.protocol
-        assert isinstance(http1, H11Protocol)
-        begun = http1.connection.their_state is h11.IDLE and http1.connection.trailing_data[0]
-        if begun and not self.context.terminated.is_set():
-            await http1._send_error_response(unreadable.TOO_SLOW)
+        protocol = self._protocol.protocol
+        if isinstance(protocol, Http2):
+            await protocol.go_away()
+        elif isinstance(protocol, H11Protocol):
+            http1 = protocol.connection
+            begun = http1.their_state is h11.IDLE and http1.trailing_data[0]
+            if begun and not self.context.terminated.is_set():
+                await protocol._send_error_response(unreadable.TOO_SLOW)
         await super()._initiate_server_close()
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 HTTP1: Final = "http/1.1"
+HTTP2: Final = "h2"
 _RECORD_BYTES: Final = 16 * 1024  # RFC 8446 section 5.1
 _HANDSHAKE: Final = b"\x16"  # the first byte of a client that speaks TLS (section 5.1 too)
 
@@ -171,15 +172,14 @@ class TlsStream:
 class Certificate:
     """A certificate with its key, in PEM files. Owner of what new handshakes use."""
 
-    def __init__(self, certificate: Path, key: Path, protocols: list[str]) -> None:
-        """Read the files; `protocols` are offered by ALPN (RFC 7301), the best first.
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Read the files.
 
         Raises:
             TlsError: they cannot be used.
         """
         self._certificate = certificate
         self._key = key
-        self._protocols = protocols
         self._context = self._read()
 
     def reload(self) -> None:
@@ -194,7 +194,7 @@ class Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
-        context.set_alpn_protocols(self._protocols)
+        context.set_alpn_protocols([HTTP2, HTTP1])  # RFC 7301
         context.sslsocket_class = TlsSocket
         for path in (self._certificate, self._key):
             try:

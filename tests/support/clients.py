@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imserver import Server
 
 PUSHES = ("new_message", "new_group_message", "message_status", "invitation")
+http2 = False  # whether REST offers it, to servers that speak TLS
 TRUSTED: dict[str, ssl.SSLContext] = {}  # what to trust a server with, by its URL
 PATIENCE = 10.0  # seconds of real time before a test gives up on an answer
 
@@ -165,7 +166,9 @@ async def rest(
 ) -> AsyncIterator[Rest]:
     """REST calls as `user_id`, or as nobody; with a token, if there is one."""
     verify = TRUSTED.get(server.url, True)
-    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, verify=verify) as http:
+    async with httpx.AsyncClient(
+        base_url=server.url, timeout=PATIENCE, verify=verify, http2=http2
+    ) as http:
         yield Rest(http, user_id, token)
 
 

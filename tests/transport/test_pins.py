@@ -8,10 +8,13 @@ from __future__ import annotations
 import inspect
 
 import pytest
+import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -47,7 +50,7 @@ def test_hypercorn_asks_no_more_of_a_stream_than_ours_has() -> None:
     assert source.count("self.stream.transport_stream.socket") == 1
 
 
-def test_hypercorn_can_be_kept_from_http2() -> None:
+def test_hypercorn_can_be_kept_from_its_own_http2() -> None:
     # Where it would go over to it, and where the object is that does so.
     assert inspect.iscoroutinefunction(H11Protocol._check_protocol)
     assert parameters(H11Protocol._check_protocol) == ["event"]
@@ -62,6 +65,50 @@ def test_hypercorn_asks_one_place_to_close_and_one_to_refuse() -> None:
     assert "self._initiate_server_close()" in inspect.getsource(TCPServer._idle_timeout)
     assert parameters(H11Protocol._send_error_response) == ["status_code"]
     assert "self._send_error_response(" in inspect.getsource(H11Protocol._handle_events)
+
+
+def test_hypercorns_http2_is_made_and_bounded_as_ours_expects() -> None:
+    plan = parameters(ProtocolWrapper.__init__)
+    assert plan == [
+        "app", "config", "context", "task_group", "state", "ssl", "client", "server", "send",
+        "alpn_protocol",
+    ]  # fmt: skip
+    assert all(f"self.{name} = {name}" in inspect.getsource(ProtocolWrapper) for name in plan[:-1])
+    of_ours = ["app", "config", "context", "task_group", "connection_state", *plan[5:-1]]
+    assert parameters(H2Protocol.__init__) == of_ours
+    for name, taken in {
+        "_handle_events": ["events"],
+        "_close_stream": ["stream_id"],
+        "_send_data": ["stream_id"],
+        "stream_send": ["event"],
+        "handle": ["event"],
+        "_flush": [],
+    }.items():
+        function = getattr(H2Protocol, name)
+        assert inspect.iscoroutinefunction(function)
+        assert parameters(function) == taken
+    source = inspect.getsource(H2Protocol)
+    for name in ("streams", "stream_buffers", "has_data", "closed", "keep_alive_requests"):
+        assert f"self.{name}" in source
+    assert isinstance(StreamBuffer.complete, property)
+
+
+async def test_what_an_application_receives_from_can_be_closed() -> None:
+    # As nobody reads there any more, nobody may wait for it.
+    async with TaskGroup() as tasks:
+        closed = trio.Event()
+
+        async def app(scope: dict, receive: object, send: object, *_: object) -> None:
+            receive.__self__.close()
+            closed.set()
+
+        async def send(message: object) -> None:
+            pass
+
+        put = await tasks.spawn_app(app, Config(), {}, send)
+        await closed.wait()
+        with pytest.raises(trio.BrokenResourceError):
+            await put({"type": "http.disconnect"})
 
 
 def test_hypercorns_context_and_application_wrapper() -> None:
@@ -92,6 +139,8 @@ def test_what_is_put_into_the_connections_state_reaches_the_application() -> Non
         "keep_alive_timeout",
         "read_timeout",
         "h11_max_incomplete_size",
+        "h2_max_concurrent_streams",
+        "h2_max_header_list_size",
     ],
 )
 def test_hypercorn_knows_the_settings_that_we_make(setting: str) -> None:
