@@ -70,19 +70,26 @@ def audit(
             for entry in entries:
                 put(_in_words(entry))
 
-    async def work(control: Control) -> None:
+    async def read(control: Control) -> tuple[int, list[dict[str, Any]]]:
         newest = (await control.call("read_audit", limit=1))["entries"]
         cursor = newest[0]["entry"] if newest else 0
-        show(await _newest(control, cursor + 1, last, wanted))
-        while follow:
+        return cursor, await _newest(control, cursor + 1, last, wanted)
+
+    async def go_on(control: Control) -> None:
+        cursor, entries = await read(control)
+        show(entries)
+        while True:
             page = await control.call("read_audit", after=cursor, limit=PAGE, **wanted)
+            show(page["entries"])
             if page["entries"]:
-                show(page["entries"])
                 cursor = page["entries"][-1]["entry"]
             if not page["has_more"]:
                 await trio.sleep(_LOOK_EVERY)
 
-    run(context, config, data, work, running=follow)
+    if follow:
+        run(context, config, data, go_on, running=True)
+    else:
+        show(run(context, config, data, read)[1])
 
 
 async def _newest(

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import trio
@@ -42,7 +42,7 @@ def run(
     running: bool = False,
     founding: bool = False,
 ) -> T:
-    """Do some work on the server.
+    """Do some work on the server; it may print only where `running`.
 
     With `running`, only on one that runs already; `founding` may make a database where there is
     none. What goes wrong is said in one sentence, and the process ends with 1.
@@ -58,10 +58,17 @@ def run(
         return trio.run(main)
     except (NotDoneError, StoreError) as error:
         fail(str(error))
-    except BrokenPipeError:
-        _end_silently()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    except BaseException as error:
+        if _is_interrupt(error):
+            raise SystemExit(130) from None
+        raise
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    # What interrupts a server of this process comes in a group.
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_interrupt(each) for each in error.exceptions)
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _tell_of_the_first(server: Server) -> None:
@@ -74,13 +81,9 @@ def put(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        _end_silently()
-
-
-def _end_silently() -> NoReturn:
-    # Nothing more can be said there, not even at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise SystemExit(1)
+        # Nothing more can be said there, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 def put_lines(objects: Iterable[Any]) -> None:

@@ -134,7 +134,7 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 1011
     LOGIN_TIMEOUT = 4001  # no login in time
     HEARTBEAT_TIMEOUT = 4002  # nothing heard for too long
-    SIGNED_OUT = 4003  # what the login rested on has expired or was revoked: log in anew
+    SIGNED_OUT = 4003  # the login is not good any more, or was ended: log in anew
     TOO_SLOW = 4008  # the outbox overflowed: reconnect and sync
     RATE_LIMITED = 4029  # answers with `rate_limited` were ignored
 

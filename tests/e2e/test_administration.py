@@ -13,9 +13,11 @@ import sys
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 import trio
 
+from imserver.administration import common
 from imserver.administration.users import user as group
 from imserver.cli import main
 from imserver.domain.errors import CloseCode
@@ -27,6 +29,8 @@ from tests.support.accounts import NEW_PASSWORD, PASSWORD, closing, log_in, toke
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    from imserver.administration.control import Control
 
 TOKEN_MODE = {"IMSERVER_AUTH_MODE": "token"}
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -442,6 +446,41 @@ def test_a_password_is_asked_for_twice_and_never_shown(tmp_path: Path) -> None:
     os.close(terminal)
     assert PASSWORD.encode() not in shown
     assert b"mistyped" not in shown
+
+
+@pytest.mark.parametrize("command", [["audit"], ["user", "list", "--json"]])
+async def test_whoever_reads_what_is_printed_may_have_enough(
+    tmp_path: Path, command: list[str]
+) -> None:
+    await Commands(tmp_path, inside=True, **TOKEN_MODE)("user", "add", "alice", "--generate")
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as closed:
+        ended = await trio.run_process(
+            [*COMMAND, *command],
+            stdout=closed,
+            capture_stderr=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(**TOKEN_MODE),
+        )
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_an_interrupted_command_ends_as_such(tmp_path: Path) -> None:
+    async def interrupted(control: Control) -> None:
+        await control.call("list_users")
+        raise KeyboardInterrupt
+
+    async def broken(control: Control) -> None:
+        raise ZeroDivisionError
+
+    context = click.Context(group)
+    for work, end in ((interrupted, SystemExit), (broken, ExceptionGroup)):
+        with pytest.raises(end) as ended:
+            common.run(context, None, str(tmp_path), work, founding=True)
+        if end is SystemExit:
+            assert ended.value.code == 130
 
 
 def test_every_command_has_help_with_examples() -> None:
