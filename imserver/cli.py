@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-import logging
-import signal
-import sys
-import time
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-import trio
 
-from imserver import Config, ConfigError, StoreError, __version__, open_server
-from imserver.commands import fail, first_password_sentence
-from imserver.config import CONFIG_VARIABLE, load_config
+from imserver.commands import fail
+from imserver.config import CONFIG_VARIABLE, ConfigError, load_config
 from imserver.log import set_up_logging
-from imserver.notify import notify
-from imserver.server import raise_file_limit
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from imserver import Server
-
-logger = logging.getLogger("imserver")
-
-_GC_THRESHOLD = 50_000  # new containers before the collector looks at the young ones
-
+from imserver.version import __version__
 
 _ELSEWHERE = {  # commands by the module and name of what they are
     "audit": ("imserver.administration.audit", "audit"),
@@ -105,73 +86,9 @@ def main(
     except ConfigError as error:
         fail(str(error))
     set_up_logging(settings.log.level, settings.log.format)
+    from imserver.serving import serve  # not loaded for the other commands
+
     serve(settings)
-
-
-def serve(config: Config) -> None:
-    """Serve until SIGTERM or Ctrl-C; a second one does not wait for clients any more."""
-    # What was imported stays: the collector need not look at it again. Connections do make
-    # cycles, but few; the default thresholds look for them after every few hundred messages.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, 20, 50)
-    raise_file_limit()
-    try:
-        trio.run(_serve, config)
-    except ConfigError as error:
-        fail(str(error))
-    except StoreError as error:
-        fail(str(error))
-    except OSError as error:
-        fail(str(error))
-
-
-async def _serve(config: Config) -> None:
-    failure: Exception | None = None
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    with trio.open_signal_receiver(*numbers) as signals:
-        async with trio.open_nursery() as nursery:
-            try:
-                async with open_server(config) as server:
-                    print(
-                        f"imserver {__version__} ready on {server.url} "
-                        f"(database {server.database})",
-                        flush=True,
-                    )
-                    if server.first_password is not None:
-                        # Nowhere but here, and this once: not in a log either.
-                        print(first_password_sentence(server.first_password), flush=True)
-                    notify("READY=1", f"STATUS=serving on {server.url}")
-                    number = await _stop_asked(signals, server)
-                    notify("STOPPING=1", "STATUS=letting clients go")
-                    logger.info("%s: shutting down", signal.Signals(number).name)
-                    nursery.start_soon(_hurry, signals, nursery.cancel_scope)
-            except (ConfigError, StoreError, OSError) as error:
-                failure = error  # not in a group: it could not start
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-
-
-async def _stop_asked(signals: AsyncIterator[int], server: Server) -> int:
-    """Wait for a signal to stop; on SIGHUP files are read again, or the terminal is gone."""
-    on_terminal = sys.stdin is not None and sys.stdin.isatty()
-    async for number in signals:
-        if number != signal.SIGHUP or (on_terminal and not sys.stdin.isatty()):
-            return number
-        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        server.reload()
-        notify("READY=1")
-    raise AssertionError("signals do not end")
-
-
-async def _hurry(signals: AsyncIterator[int], stop: trio.CancelScope) -> None:
-    # Asked again, it waits for no client any more; the store is closed in order all the same.
-    async for number in signals:
-        if number == signal.SIGHUP:
-            continue
-        logger.info("%s again: cutting everyone off", signal.Signals(number).name)
-        stop.cancel()
 
 
 # Its options stand in a module that is loaded only here, so that a server starts without it.

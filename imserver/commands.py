@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import click
 
 from imserver.config import Config, ConfigError, load_config
-from imserver.service.account_keeping import FIRST_ADMINISTRATOR
+from imserver.domain.model import FIRST_ADMINISTRATOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,6 +20,7 @@ MAX_USER_ID: Final = 64  # characters
 MAX_CLIENT_MSG_ID: Final = 128  # characters
 MAX_GROUP_NAME: Final = 128  # characters
 MAX_GROUP_DESCRIPTION: Final = 1024  # characters
+FIRST_ADMINISTRATOR: Final = "admin"  # of a server with accounts that had none
 SYSTEM_USER: Final = "system"  # the sender of system messages; nobody may be called so
 FAILED: Final = "failed"  # the status of what was removed before anybody had it
 DAY_MS: Final = 86_400_000

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from imserver.domain.errors import ApiError
+from imserver.domain.model import FIRST_ADMINISTRATOR
 from imserver.service.engine import Command, Outcome
 from imserver.store import accounts as stored
 from imserver.store.audit import Author
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FIRST_ADMINISTRATOR: Final = "admin"
 _ONE_TIME_BYTES: Final = 12  # of a password that is made here: 96 bits
 _TEND_EVERY: Final = 60.0  # seconds
 

@@ -27,6 +27,7 @@ from imserver.client import client as client_module
 from imserver.client import groups as groups_module
 from imserver.service.operations import OPERATIONS
 from tests.client.support import BRISK, LONG, free_port, messages, quiet, until
+from tests.e2e.process import loaded_by
 from tests.support import running_server
 
 
@@ -404,3 +405,9 @@ async def test_a_cumulative_ack_is_told_as_one() -> None:
         change = await anext(alice)
         assert isinstance(change, StatusChange)
         assert (change.message_id, change.status, change.cumulative) == (last.id, "read", True)
+
+
+@pytest.mark.parametrize("modules", ["imserver.client", "imserver.cli", "imserver.chat.command"])
+def test_who_does_not_serve_does_not_load_the_server(modules: str) -> None:
+    assert loaded_by(modules, "imserver.server") == []
+    assert loaded_by(modules, "quart") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -146,3 +147,18 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
         )
         for path in sorted(folder.rglob("*"))
     }
+
+
+def loaded_by(modules: str, name: str) -> list[str]:
+    """The modules with a name in theirs that importing some in a new process loads."""
+    script = (
+        f"import json, sys, {modules}; print(json.dumps([m for m in sys.modules if {name!r} in m]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    loaded: list[str] = json.loads(done.stdout)
+    return loaded

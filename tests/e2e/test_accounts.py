@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-from tests.e2e.process import environment, started
+from tests.e2e.process import loaded_by, started
 from tests.support import login, rest
 from tests.support.accounts import (
     NEW_PASSWORD,
@@ -77,12 +75,4 @@ async def test_killed_behind_the_answer_a_login_and_what_was_revoked_stand(tmp_p
 
 
 def test_a_server_without_accounts_starts_without_what_hashes_passwords() -> None:
-    script = "import sys, imserver.cli; print([m for m in sys.modules if 'argon2' in m])"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "[]\n"
+    assert loaded_by("imserver.cli, imserver.serving", "argon2") == []

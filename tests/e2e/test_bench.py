@@ -18,6 +18,7 @@ import apsw
 import pytest
 
 from imserver.bench.scenarios.table import SCENARIOS
+from tests.e2e.process import loaded_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,6 +197,4 @@ def test_on_a_terminal_it_shows_how_far_it_is_and_leaves_nothing_running_when_en
 
 
 def test_who_serves_does_not_load_the_bench() -> None:
-    script = "import sys, imserver.cli; print([m for m in sys.modules if 'imserver.bench' in m])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert done.stdout.strip() == b"[]"
+    assert loaded_by("imserver.cli, imserver.serving", "imserver.bench") == []
