@@ -58,15 +58,24 @@ def frames(segments: Iterable[bytes]) -> None:
 
 def _by_the_codec(data: bytes) -> tuple[list[bytes], bytes]:
     """The messages in `data`, and what is to be said to who sent it."""
+    found = _fed(data, max(len(data), 1))
+    if found is None:  # it has to be told at once what the codec does not look at
+        found = _fed(data, 1)
+    assert found is not None
+    return found
+
+
+def _fed(data: bytes, step: int) -> tuple[list[bytes], bytes] | None:
+    # None: at this step it is too late to tell the codec that a message is not for us.
     protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=MOST, logger=_SILENT)
     texts: list[bytes] = []
     message = b""
-    for at in range(len(data)):
-        protocol.receive_data(data[at : at + 1])
+    for at in range(0, len(data), step):
+        protocol.receive_data(data[at : at + step])
         for frame in protocol.events_received():
-            if protocol.state is not State.OPEN and frame.opcode is not Opcode.CLOSE:
-                continue
             if frame.opcode is Opcode.BINARY:
+                if step > 1:
+                    return None
                 protocol.fail(CloseCode.UNSUPPORTED_DATA, "text frames only")
             elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
                 message += frame.data
@@ -75,6 +84,8 @@ def _by_the_codec(data: bytes) -> tuple[list[bytes], bytes]:
                 try:
                     message.decode()
                 except UnicodeDecodeError:
+                    if step > 1:
+                        return None
                     protocol.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
                 else:
                     texts.append(message)
