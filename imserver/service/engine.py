@@ -151,9 +151,9 @@ class _Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Immediate(_Operation):
-    """Answered from memory at once; only what is returned instead of an answer has to wait."""
+    """Answered from memory at once."""
 
-    handle: Callable[[Engine, Caller, Any], bytes | Callable[[], Awaitable[bytes]]]
+    handle: Callable[[Engine, Caller, Any], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,7 @@ the request is refused.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from imserver.domain.errors import ApiError, Code
@@ -27,9 +26,6 @@ AUTHORIZATION: Final = "Authorization"
 Head = Callable[[str], Sequence[bytes]]
 """A request's head: every value of the header of a name, in whatever case, as it came."""
 
-LookUp = Callable[[], Awaitable[Grant]]
-"""What has to be waited for until it is known who calls; raises `ApiError` as the others do."""
-
 
 class Identity(ABC):
     """Finds out who calls. Raises `ApiError` where nobody is found, and says why."""
@@ -43,7 +39,7 @@ class Identity(ABC):
         """How REST calls say who calls: a security scheme of OpenAPI."""
 
     @abstractmethod
-    def of_request(self, peer: Peer, head: Head) -> Grant | LookUp:
+    def of_request(self, peer: Peer, head: Head) -> Grant:
         """Who a REST call is from.
 
         Raises:
@@ -59,7 +55,7 @@ class Identity(ABC):
         return ""
 
     @abstractmethod
-    def of_login(self, session: Session, request: Login) -> Grant | LookUp:
+    def of_login(self, session: Session, request: Login) -> Grant:
         """Who a `login` is from.
 
         Raises:
@@ -72,7 +68,7 @@ class Identity(ABC):
         Raises:
             ApiError: `forbidden` where that is somebody else.
         """
-        _hold(grant, {"user_id": user_id})
+        held_to(grant, {"user_id": user_id})
 
     def reload(self) -> None:  # noqa: B027 - most modes have no files
         """Read again what was read from files; where that fails, what was read before stays."""
@@ -136,13 +132,13 @@ class ProxyIdentity(Identity):
         user_id = the_one(head, name)
         if not user_id:
             raise ApiError(Code.UNAUTHORIZED, f"{name} is required")
-        _hold(Grant(check_user_id(user_id, name)), _claimed(head))
+        held_to(Grant(check_user_id(user_id, name)), _claimed(head))
         return user_id
 
     def of_login(self, session: Session, request: Login) -> Grant:
         """See `Identity`: the handshake has said it already."""
         grant = Grant(session.claim, session.claim in self._administrators)
-        return _hold(grant, {"user_id": request.user_id})
+        return held_to(grant, {"user_id": request.user_id})
 
 
 class BearerIdentity(Identity):
@@ -156,14 +152,14 @@ class BearerIdentity(Identity):
         return {"type": "http", "scheme": "bearer"}
 
     @abstractmethod
-    def of_token(self, token: str) -> Grant | LookUp:
+    def of_token(self, token: str) -> Grant:
         """Whose token it is; it is not empty, and may be anything.
 
         Raises:
             ApiError: `unauthorized`, or `forbidden` where it names the server itself.
         """
 
-    def of_request(self, peer: Peer, head: Head) -> Grant | LookUp:
+    def of_request(self, peer: Peer, head: Head) -> Grant:
         """See `Identity`: the token is that of `Authorization: Bearer`."""
         given = head(AUTHORIZATION)
         if len(given) > 1:
@@ -177,7 +173,7 @@ class BearerIdentity(Identity):
         """See `Identity`: whom the client's header names; its login has to agree."""
         return the_one(head, USER_HEADER)
 
-    def of_login(self, session: Session, request: Login) -> Grant | LookUp:
+    def of_login(self, session: Session, request: Login) -> Grant:
         """See `Identity`: the token is that of the frame."""
         if not request.token:
             raise ApiError(Code.UNAUTHORIZED, "A token is required")
@@ -191,26 +187,16 @@ def _claimed(head: Head) -> dict[str, str]:
     return {USER_HEADER: ", ".join(given)}
 
 
-def _hold(grant: Grant, claims: Mapping[str, str | None]) -> Grant:
+def held_to(grant: Grant, claims: Mapping[str, str | None]) -> Grant:
+    """Hold a caller to what they call themselves elsewhere, by where; "" and None are no claims.
+
+    Raises:
+        ApiError: `forbidden` where that is somebody else.
+    """
     for name, claim in claims.items():
         if claim and claim != grant.user_id:
             raise ApiError(Code.FORBIDDEN, f"{name} is not who the caller is")
     return grant
-
-
-def held_to(grant: Grant | LookUp, claims: Mapping[str, str | None]) -> Grant | LookUp:
-    """Hold a caller to what they call themselves elsewhere, by where; "" and None are no claims.
-
-    Raises:
-        ApiError: `forbidden` where that is somebody else; at once, or when it is looked up.
-    """
-    if isinstance(grant, Grant):
-        return _hold(grant, claims)
-    return partial(_hold_when_known, grant, claims)
-
-
-async def _hold_when_known(look_up: LookUp, claims: Mapping[str, str | None]) -> Grant:
-    return _hold(await look_up(), claims)
 
 
 def must_change_first() -> ApiError:

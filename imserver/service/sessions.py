@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from imserver.domain.errors import ApiError, Code
@@ -16,16 +15,12 @@ from imserver.domain.frames import (
     Stats,
     encode_json,
 )
-from imserver.domain.model import Grant
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from imserver.live.hub import Session
     from imserver.service.engine import Caller, Engine
 
 
-def login(engine: Engine, caller: Caller, request: Login) -> bytes | Callable[[], Awaitable[bytes]]:
+def login(engine: Engine, caller: Caller, request: Login) -> bytes:
     """Make the session a user's; again for the same user succeeds, and renews what it rests on.
 
     Raises:
@@ -35,18 +30,6 @@ def login(engine: Engine, caller: Caller, request: Login) -> bytes | Callable[[]
     session = caller.session
     assert session is not None
     grant = engine.identity.of_login(session, request)
-    if isinstance(grant, Grant):
-        return _enter(engine, session, grant)
-    return partial(_enter_when_known, engine, session, grant)
-
-
-async def _enter_when_known(
-    engine: Engine, session: Session, look_up: Callable[[], Awaitable[Grant]]
-) -> bytes:
-    return _enter(engine, session, await look_up())
-
-
-def _enter(engine: Engine, session: Session, grant: Grant) -> bytes:
     user_id = grant.user_id
     if session.user_id is None:
         admission = engine.admission

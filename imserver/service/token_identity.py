@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imserver.domain.model import Grant
 from imserver.service.identity import BearerIdentity, must_change_first
 
 if TYPE_CHECKING:
     from imserver.domain.frames import Login
+    from imserver.domain.model import Grant
     from imserver.live.hub import Session
     from imserver.service.accounts import Accounts
-    from imserver.service.identity import LookUp
 
 
 class TokenIdentity(BearerIdentity):
@@ -27,9 +26,9 @@ class TokenIdentity(BearerIdentity):
         """See `BearerIdentity`: `unauthorized` for one that is not known, or not any more."""
         return self._accounts.admit(token)
 
-    def of_login(self, session: Session, request: Login) -> Grant | LookUp:
+    def of_login(self, session: Session, request: Login) -> Grant:
         """See `Identity`: `forbidden` for who has to change their password first."""
         grant = super().of_login(session, request)
-        if isinstance(grant, Grant) and grant.must_change:
+        if grant.must_change:
             raise must_change_first()
         return grant

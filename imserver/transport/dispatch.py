@@ -13,7 +13,6 @@ Laws:
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Union, assert_never
 
 import msgspec
@@ -133,10 +132,7 @@ class Dispatcher:
                 return self._hold_back(kind, error, correlation)
             self._ignored = 0
         if isinstance(operation, Immediate) and not self._pending:
-            answer = self._answer_now(operation, request)
-            if not isinstance(answer, bytes):
-                return self._answer_later(operation, answer, kind, correlation)
-            self._send(kind, answer, correlation)
+            self._send(kind, self._answer_now(operation, request), correlation)
             return self._make_room() if self._session.outbox.size > self._most_waiting else None
         if not isinstance(operation, Write):
             return self._ask(operation, request, kind, correlation)
@@ -226,23 +222,29 @@ class Dispatcher:
             await self._idle.wait()
         self._idle = None
 
-    def _answer_now(
-        self, operation: Immediate, request: Any
-    ) -> bytes | Callable[[], Awaitable[bytes]]:
+    def _answer_now(self, operation: Immediate, request: Any) -> bytes:
         try:
-            answer = operation.handle(self._engine, self._caller, request)
+            data = operation.handle(self._engine, self._caller, request)
         except ApiError as error:
             return self.refuse(error)
         except Exception:
             return self._defect(operation)
-        self._look_who_it_is()
-        return answer
-
-    def _look_who_it_is(self) -> None:
         session = self._session
         grant = session.grant
         if grant is not None and grant is not self._caller.grant:
             self._caller = Caller(grant.user_id, session, grant, session.peer)
+        return data
+
+    async def _find_out(self, operation: Query, request: Any) -> bytes:
+        self._session.asking = True
+        try:
+            return await operation.handle(self._engine, self._caller, request)
+        except ApiError as error:
+            return self.refuse(error)
+        except Exception:
+            return self._defect(operation)
+        finally:
+            self._session.asking = False
 
     def _defect(self, operation: Operation) -> bytes:
         self._log_defect(operation)
@@ -259,32 +261,11 @@ class Dispatcher:
         await self._wait_pending(0, 0)
         match operation:
             case Immediate():
-                answer = self._answer_now(operation, request)
+                data = self._answer_now(operation, request)
             case Query():
-                answer = partial(operation.handle, self._engine, self._caller, request)
+                data = await self._find_out(operation, request)
             case _:
                 assert_never(operation)
-        await self._answer_later(operation, answer, kind, correlation)
-
-    async def _answer_later(
-        self,
-        operation: Operation,
-        answer: bytes | Callable[[], Awaitable[bytes]],
-        kind: str,
-        correlation: str | None,
-    ) -> None:
-        if isinstance(answer, bytes):
-            data = answer
-        else:
-            self._session.asking = True
-            try:
-                data = await answer()
-            except ApiError as error:
-                data = self.refuse(error)
-            except Exception:
-                data = self._defect(operation)
-            self._session.asking = False
-            self._look_who_it_is()
         self._send(kind, data, correlation)
         self._engine.hub.flush()
         if self._session.farewell is not None:

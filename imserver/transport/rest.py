@@ -14,7 +14,6 @@ from werkzeug.exceptions import HTTPException
 from imserver import log
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.model import Grant
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
 from imserver.service.identity import USER_HEADER, must_change_first
 from imserver.service.operations import OPERATIONS
@@ -174,8 +173,6 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
                 caller = Caller("", peer=peer)
             else:
                 grant = engine.identity.of_request(peer, partial(_given, headers))
-                if not isinstance(grant, Grant):
-                    grant = await grant()
                 if grant.must_change and not operation.before_change:
                     raise must_change_first()
                 caller = Caller(grant.user_id, None, grant, peer)
@@ -187,8 +184,7 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
                 call = _with_key(call, _utf8(key, IDEMPOTENCY_HEADER))
             match operation:
                 case Immediate():
-                    now = operation.handle(engine, caller, call)
-                    answer = now if isinstance(now, bytes) else await now()
+                    answer = operation.handle(engine, caller, call)
                 case Query():
                     answer = await operation.handle(engine, caller, call)
                 case Write():
