@@ -24,6 +24,7 @@ from tests.contract.api import REST
 from tests.support import clients, login, rest, running_server, servers
 from tests.support.certificates import certificate_in
 from tests.support.clients import PATIENCE, TRUSTED
+from tests.support.tokens import Issuer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -352,3 +353,34 @@ async def test_no_header_is_ever_logged(caplog: pytest.LogCaptureFixture) -> Non
         assert (await alice.request("GET", "/health", headers=headers)).status_code == 200
     ours = [each for each in caplog.records if not each.name.startswith(("httpcore", "httpx"))]
     assert "SECRET" not in "".join(each.getMessage() for each in ours)
+
+
+async def test_the_name_that_counts_is_the_authority() -> None:
+    async with running_server() as server, connected(server) as client:
+        for authority, status in (("localhost:8443", "200"), ("evil.example", "403")):
+            number = await client.ask([*GET[:2], (":authority", authority), GET[3]])
+            assert (await client.answer(number))[0] == status
+        # Host may be said too, and has to agree (RFC 9113 section 8.3.1).
+        client.codec.config.validate_outbound_headers = False
+        evil = [*GET[:2], (":authority", "evil.example"), GET[3], ("host", "localhost")]
+        number = await client.ask(evil)
+        with pytest.raises(EOFError):
+            await client.answer(number)
+
+
+async def test_who_calls_is_found_out_as_ever(tmp_path: Path) -> None:
+    issuer = Issuer()
+    async with (
+        running_server(auth=issuer.auth(tmp_path)) as server,
+        connected(server) as client,
+    ):
+        base = [*GET[:3], (":path", "/api/v1/groups")]
+        bearer = ("authorization", f"Bearer {issuer.token('alice')}")
+        for more, status in (
+            ([bearer], "200"),
+            ([bearer, ("x-user-id", "alice")], "200"),
+            ([bearer, ("x-user-id", "bob")], "403"),
+            ([bearer, bearer], "400"),
+            ([("x-user-id", "alice")], "401"),
+        ):
+            assert (await client.answer(await client.ask([*base, *more])))[0] == status
