@@ -27,12 +27,15 @@ from tests.support.accounts import (
 from tests.support.accounts import (
     closing as goodbye,
 )
+from tests.support.tokens import Issuer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from imserver import Server
+    from tests.support import Rest
 
 BY_NAME = {
     operation.name: operation for operation in OPERATIONS if operation.who is Who.ADMINISTRATOR
@@ -515,15 +518,27 @@ async def token_of_person(stage: Office, person: str) -> str | None:
     return token
 
 
-@pytest.mark.parametrize("mode", ["open", "proxy"])
+@pytest.mark.parametrize("mode", ["open", "proxy", "jwt"])
 async def test_who_may_elsewhere(mode: str, tmp_path: Path) -> None:
-    serving = running_server if mode == "open" else proxy_server
+    issuer = Issuer()
+    settings: dict[str, Any] = {
+        "open": {},
+        "proxy": {
+            "auth": Auth(mode="proxy", administrators=("root",)),
+            "proxies": ("127.0.0.1",),
+        },
+        "jwt": {"auth": issuer.auth(tmp_path, administrators=("root",))},
+    }[mode]
+
+    def as_user(user_id: str) -> AbstractAsyncContextManager[Rest]:
+        return rest(server, user_id, issuer.token(user_id) if mode == "jwt" else None)
+
     async with (
-        serving(data=str(tmp_path)) as server,
+        running_server(data=str(tmp_path), **settings) as server,
         operator(server) as chief,
         rest(server, None) as nobody,
-        rest(server, "alice") as alice,
-        rest(server, "root") as root,
+        as_user("alice") as alice,
+        as_user("root") as root,
     ):
         await alice.post("/api/v1/messages", {"receiver_id": "bob", "content": "hello"})
         # In open mode anybody may call themselves so.

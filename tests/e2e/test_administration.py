@@ -21,10 +21,11 @@ from imserver.administration import common
 from imserver.administration.users import user as group
 from imserver.cli import main
 from imserver.domain.errors import CloseCode
+from imserver.store.audit import Action, Author, record
 from tests.contract.api import code_of
 from tests.e2e.process import COMMAND, PATIENCE, environment, run, started
 from tests.support import login, rest
-from tests.support.accounts import NEW_PASSWORD, PASSWORD, closing, log_in, token_of
+from tests.support.accounts import NEW_PASSWORD, PASSWORD, changing, closing, log_in, token_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -446,6 +447,46 @@ def test_a_password_is_asked_for_twice_and_never_shown(tmp_path: Path) -> None:
     os.close(terminal)
     assert PASSWORD.encode() not in shown
     assert b"mistyped" not in shown
+
+
+async def test_more_than_a_page(tmp_path: Path) -> None:
+    with changing(tmp_path / "data") as tx:
+        for number in range(450):
+            tx.name_user(f"user{number:03}")
+            action = Action.LOGGED_OUT if number % 2 else Action.LOGGED_IN
+            record(tx, Author("ann", "192.0.2.1"), action, f"user{number:03}")
+    imserver = Commands(tmp_path, inside=True)
+    names = [f"user{number:03}" for number in range(450)]
+    assert [user["user_id"] for user in await imserver.json("user", "list")] == names
+    for count, arguments in ((450, ["-n", "0"]), (401, ["-n", "401"]), (50, [])):
+        told = await imserver.audit(*arguments)
+        assert [subject for _, _, subject in told] == names[-count:]
+    told = await imserver.audit("--action", "logout", "-n", "220")
+    assert [subject for _, _, subject in told] == names[1::2][-220:]
+
+
+async def test_a_server_that_cannot_be_reached_or_goes_away(tmp_path: Path) -> None:
+    imserver = Commands(tmp_path, inside=True, **TOKEN_MODE)
+    (tmp_path / "data").write_text("in the way")
+    said = await imserver("user", "add", "alice", "--generate", code=1)
+    path = tmp_path / "data" / "control.sock"
+    assert said == f"cannot reach the server by {path}: Not a directory"
+    (tmp_path / "data").unlink()
+    with changing(tmp_path / "data"):
+        pass
+
+    async def hang_up() -> None:
+        for _ in range(2):  # the command looks whether somebody is there, and then asks
+            connection, _ = await listener.accept()
+            connection.close()
+
+    with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+        await listener.bind(str(path))
+        listener.listen()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hang_up)
+            said = await imserver("user", "list", code=1)
+    assert said.startswith("the server went away before it answered")
 
 
 @pytest.mark.parametrize("command", [["audit"], ["user", "list", "--json"]])
