@@ -52,7 +52,7 @@ _WARMING: Final = 2.0  # seconds
 _LOOKS: Final = 0.1  # seconds from one look at the memory to the next
 _SENDERS: Final = 16
 _IN_FLIGHT: Final = 64  # messages of all senders together
-_CONTENT: Final = 16_000  # characters
+_CONTENT: Final = 60_000  # characters
 _PATIENCE: Final = 600.0  # seconds for everyone to be let go
 _SLACK: Final = 48 << 20  # bytes for what is under way: batches, caches, the readers' backlog
 
@@ -103,7 +103,10 @@ def main(members: int, rounds: int, seconds: float, stuck: int, outbox: int) -> 
             one = one_stuck(server, told, members, rounds, seconds)
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "config.toml"
-            config.write_text(f"[limits]\noutbox_bytes = {outbox}\n")
+            # It is the outbox that is to let them go, and not their silence.
+            config.write_text(
+                f"[limits]\noutbox_bytes = {outbox}\n[timeouts]\nsilence = {2 * _PATIENCE}\n"
+            )
             with OwnServer(config=config).running(None) as server:
                 many = many_stuck(server, told, stuck, outbox)
     print(json.dumps({"one_stuck": one, "many_stuck": many}, indent=2))
