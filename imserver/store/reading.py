@@ -241,11 +241,13 @@ def sync_page(
     if uid is None:
         return SyncPage([], False)
     page = _merge(db, uid, after, limit, own, max_bytes)
-    if not removed.anything(db):
+    highest = removed.highest(db)
+    if highest is None:
         return page
     last = parse_message_id(page.messages[-1].id) if page.has_more else None
     failed = removed.failures(db, uid, after, last)
-    if not removed.is_missed(db, uid, after, own=own):
+    behind = after is None or after < highest
+    if not behind or not removed.is_missed(db, uid, after, own=own):
         return page._replace(failed=failed)
     return page._replace(gap=True, oldest_seq=removed.oldest_left(db, uid), failed=failed)
 

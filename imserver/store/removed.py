@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     import apsw
 
 
-def anything(db: apsw.Connection) -> bool:
-    """Whether anything was ever removed: most servers need not ask further."""
-    return db.execute(queries.FLOOR).fetchone() is not None
+def highest(db: apsw.Connection) -> int | None:
+    """The highest place of all that was removed; None: nothing ever was, as on most servers."""
+    found: Any = db.execute(queries.FLOOR).fetchone()
+    return None if found is None else found[0]
 
 
 def is_missed(db: apsw.Connection, uid: int, after: int | None, *, own: bool) -> bool:

@@ -1,16 +1,19 @@
-"""The real process is killed while it removes messages: each piece is gone whole or not at all."""
+"""Real processes are killed while they remove messages: what goes is gone whole or not at all."""
 
 from __future__ import annotations
 
-from contextlib import closing
+import re
+import subprocess
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import apsw
+import pytest
 import trio
 
 from imserver.store.check import check
 from tests.bench.generate import generate, user
-from tests.e2e.process import PATIENCE, started
+from tests.e2e.process import COMMAND, PATIENCE, environment, started
 from tests.support import rest
 
 if TYPE_CHECKING:
@@ -69,3 +72,30 @@ async def test_killed_while_it_removes(tmp_path: Path) -> None:
         assert await server.terminated() == 0
     assert f"retention removed {left} messages (old)" in server.log
     assert broken(database) == set()
+
+
+@pytest.mark.parametrize("frames", [1, 20, 200])
+def test_killed_while_it_erases(tmp_path: Path, frames: int) -> None:
+    """Around the end of its transaction, and while the file is written afresh."""
+    database = generate(tmp_path, MESSAGES).database
+    name = user(0)  # owns all groups
+    command = [*COMMAND, "erase", "--yes", "--data", str(tmp_path), name]
+    wal = database.with_name(f"{database.name}-wal")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
+        size = 0
+        while process.poll() is None and size < frames * 4096:
+            with suppress(FileNotFoundError):
+                size = wal.stat().st_size
+        process.kill()
+    with closing(apsw.Connection(str(database))) as db:
+        there = db.execute("SELECT uid FROM user WHERE user_id = ?", (name,)).fetchone()
+        [(messages,)] = db.execute("SELECT count(*) FROM message WHERE sender_uid = 1")
+        [(owned,)] = db.execute("SELECT count(*) FROM member WHERE uid = 1 AND role = 2")
+    assert (messages > 0) is (owned > 0) is (there is not None)
+    assert broken(database) == set()
+    again = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert again.returncode == (0 if there else 1), again.stderr
+    assert broken(database) == set()
+    for file in tmp_path.iterdir():
+        found = re.findall(rb"user_0(?![0-9])", file.read_bytes())
+        assert found == [], file
