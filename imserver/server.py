@@ -178,7 +178,9 @@ async def open_server(
             admission=_admission(config) if config.limits_admission else None,
         )
         loopback = is_loopback(config.host)
-        hosts = Hosts(config.hosts, guarded=loopback and config.auth.mode == "open")
+        # Where being on this machine is all that it takes to be somebody, pages are on it too.
+        by_place = config.auth.mode in ("open", "proxy")
+        hosts = Hosts(config.hosts, guarded=loopback and by_place)
         origins = Origins(config.origins, hosts, loopback=loopback)
         proxies = Proxies(config.proxies)
         gate = _gate(config) if config.limits_admission else None

@@ -10,6 +10,7 @@ from imserver.config import Auth
 from imserver.transport.hosts import STRANGE_HOST, Hosts
 from imserver.transport.origins import Origins
 from tests.support import running_server
+from tests.support.tokens import Issuer
 from tests.transport.raw import HANDSHAKE, open_raw
 from tests.transport.test_unix import GET, open_unix
 
@@ -156,15 +157,29 @@ async def test_a_listed_name_is_taken(ask) -> None:
 
 
 @pytest.mark.parametrize("ask", WAYS)
-async def test_elsewhere_any_name_will_do_until_one_is_listed(ask) -> None:
+async def test_elsewhere_any_name_will_do_until_one_is_listed(ask, tmp_path: Path) -> None:
     anywhere = {"host": "0.0.0.0", "allow_open_network": True}
-    proxied = {"auth": Auth("proxy"), "proxies": ("10.0.0.1",)}
-    for settings in (anywhere, proxied):
+    proxied = {"host": "0.0.0.0", "auth": Auth("proxy"), "proxies": ("10.0.0.1",)}
+    signed = {"auth": Issuer().auth(tmp_path)}
+    for settings in (anywhere, proxied, signed):
         async with running_server(**settings) as server:
             # Where who calls is asked, nobody is.
             assert (await ask(server, "chat.example"))[0] in (200, 101, 401)
         async with running_server(**settings, hosts=("chat.example",)) as server:
             assert (await ask(server, "evil.example"))[0] == 403
+
+
+@pytest.mark.parametrize("ask", WAYS)
+async def test_behind_a_proxy_on_this_machine_its_name_is_to_be_listed(ask) -> None:
+    """Else a page could come as the proxy does, and name whom it likes."""
+    settings = {"auth": Auth("proxy"), "proxies": ("127.0.0.1",)}
+    async with running_server(**settings) as server:
+        status, body = await ask(server, "evil.example")
+        assert status == 403
+        assert STRANGE_HOST.encode() in body
+    async with running_server(**settings, hosts=("chat.example",)) as server:
+        assert (await ask(server, "chat.example"))[0] in (200, 401)
+        assert (await ask(server, "evil.example"))[0] == 403
 
 
 async def test_by_a_unix_socket_any_name_will_do(tmp_path: Path) -> None:
