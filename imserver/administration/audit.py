@@ -30,6 +30,7 @@ _LOOK_EVERY: Final = 1.0  # seconds between looks at what came
     ),
 )
 @click.option("--actor", metavar="USER", help="Only what USER did.")
+@click.option("--operator", metavar="NAME", help="Only what NAME did, by command.")
 @click.option("--subject", metavar="USER", help="Only what was done to USER.")
 @click.option("--action", help="Only what is of one kind, such as login.")
 @click.option("--since", metavar="TIME", help="Not before TIME, as 2026-01-31T12:00:00Z; "
@@ -44,6 +45,7 @@ _LOOK_EVERY: Final = 1.0  # seconds between looks at what came
 def audit(
     context: click.Context,
     actor: str | None,
+    operator: str | None,
     subject: str | None,
     action: str | None,
     since: str | None,
@@ -57,6 +59,7 @@ def audit(
     """Print the audit log: who did what to whom, when and from where. The newest is the last."""
     wanted: dict[str, Any] = {
         "actor": actor,
+        "operator": operator,
         "subject": subject,
         "action": action,
         "since": _milliseconds("--since", since),

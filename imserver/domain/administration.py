@@ -63,6 +63,7 @@ class ReadAudit(Struct, frozen=True):
     after: int | None = None
     limit: int | None = None
     actor: str | None = None
+    operator: str | None = None
     action: str | None = None
     subject: str | None = None
     since: int | None = None

@@ -23,7 +23,14 @@ async def read_audit(engine: Engine, caller: Caller, request: ReadAudit) -> byte
         ApiError: `invalid_request`.
     """
     limit = page_limit(request.limit)
-    wanted = Filter(request.actor, request.action, request.subject, request.since, request.until)
+    wanted = Filter(
+        actor=request.actor,
+        operator=request.operator,
+        action=request.action,
+        subject=request.subject,
+        since=request.since,
+        until=request.until,
+    )
     if wanted.action is not None and wanted.action not in list(Action):
         raise ApiError(Code.INVALID_REQUEST, "There is no such action")
     after, before = request.after, request.before

@@ -79,7 +79,9 @@ ADD_AUDIT: Final = """
 
 _AUDIT: Final = "SELECT entry, at_ms, actor, action, subject, address, detail FROM audit"
 _AUDIT_FILTER: Final = """
-    (:actor IS NULL OR actor = :actor) AND (:action IS NULL OR action = :action)
+    (:actor IS NULL OR actor = :actor)
+    AND (:operator IS NULL OR detail ->> '$.operator' = :operator)
+    AND (:action IS NULL OR action = :action)
     AND (:subject IS NULL OR subject = :subject) AND (:since IS NULL OR at_ms >= :since)
     AND (:until IS NULL OR at_ms < :until)
 """

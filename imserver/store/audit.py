@@ -82,6 +82,7 @@ class Filter(NamedTuple):
     """Which entries are wanted; None: whatever there is. Times are milliseconds since the epoch."""
 
     actor: str | None = None
+    operator: str | None = None
     action: str | None = None
     subject: str | None = None
     since: int | None = None  # not before it

@@ -320,6 +320,7 @@ async def _(office: Office) -> None:
     assert logged_in["address"] == "127.0.0.1"
     wanted = (
         ({"actor": "alice"}, [logged_in]),
+        ({"operator": "nobody"}, []),
         ({"action": "login", "subject": "alice"}, [logged_in]),
         ({"subject": "erin"}, entries[:1]),
         ({"since": entries[0]["timestamp"] + 1}, []),

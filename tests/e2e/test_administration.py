@@ -172,6 +172,7 @@ async def test_everything_that_the_commands_do(tmp_path: Path, running: bool) ->
         told = await imserver.audit("--subject", "alice", "--action", "password.set", "-n", "1")
         assert told == [(ME, "password.set", "alice")]
         assert await imserver.audit("--until", "2000-01-01") == []
+        assert len(await imserver.audit("--operator", ME)) == 8
         assert len(await imserver.audit("--since", "2000-01-01T00:00+08:00", "--last", "0")) == 9
         line = (await imserver("audit", "--last", "1")).rstrip()
         assert re.fullmatch(

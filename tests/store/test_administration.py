@@ -95,6 +95,8 @@ def test_the_audit_log_is_read_from_either_end_and_filtered(store: Store) -> Non
     assert before(limit=2) == [6, 5]
     assert before(5, limit=2) == [4, 3]
     assert before(actor="root") == [5, 3, 1]
+    assert before(operator="operator") == [6, 4, 2]
+    assert before(operator="root") == []
     assert before(action="login") == [3, 2, 1]
     assert before(subject="ann") == [5]
     assert before(since=3000, until=5000) == [4, 3]
