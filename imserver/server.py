@@ -13,7 +13,6 @@ listeners. What was begun last ends first:
 from __future__ import annotations
 
 import logging
-import resource
 import socket
 import time
 from contextlib import ExitStack, asynccontextmanager
@@ -29,6 +28,7 @@ from imserver.live.backoff import Backoff
 from imserver.live.hub import Hub
 from imserver.live.rates import Rate
 from imserver.live.sweeper import Sweeper
+from imserver.process import room_for_connections
 from imserver.service.account_keeping import begin, tend
 from imserver.service.accounts import Accounts
 from imserver.service.admission import Admission, Budget
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
     from imserver.store.database import Database
 
 logger = logging.getLogger(__name__)
-
-_RESERVED_FILES = 128  # for the database, its journal and readers, logs, and what libraries open
 
 
 class Server:
@@ -391,29 +389,6 @@ def _backups(config: Config, clock: Callable[[], int]) -> Rotation:
         compressed=config.backup.compress,
         clock=clock,
     )
-
-
-def raise_file_limit() -> None:
-    """Let this process open as many files as the system allows it: each connection is one.
-
-    For the command line: what an embedding program may open is its own affair.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError) as error:  # some systems report more than they give
-            logger.warning("the limit of open files stays at %d: %s", soft, error)
-
-
-def room_for_connections(wanted: int) -> int:
-    """How many connections the process's file limit leaves room for, `wanted` at the most."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    room = max(1, min(wanted, soft - _RESERVED_FILES))
-    logger.info("room for %d connections (limit of open files: %d)", room, soft)
-    return room
 
 
 def _address(listener: socket.socket) -> tuple[str, int]:

@@ -14,7 +14,8 @@ import trio
 from imserver.commands import fail, first_password_sentence
 from imserver.config import Config, ConfigError
 from imserver.notify import notify
-from imserver.server import open_server, raise_file_limit
+from imserver.process import give_large_blocks_back, raise_file_limit
+from imserver.server import open_server
 from imserver.store.database import StoreError
 from imserver.version import __version__
 
@@ -36,6 +37,8 @@ def serve(config: Config) -> None:
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 50)
     raise_file_limit()
+    if config.auth.mode == "token":
+        give_large_blocks_back()
     try:
         trio.run(_serve, config)
     except ConfigError as error:

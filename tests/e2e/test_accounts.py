@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
-from tests.e2e.process import loaded_by, started
+from tests.e2e.process import environment, loaded_by, started
 from tests.support import login, rest
 from tests.support.accounts import (
     NEW_PASSWORD,
@@ -76,3 +78,45 @@ async def test_killed_behind_the_answer_a_login_and_what_was_revoked_stand(tmp_p
 
 def test_a_server_without_accounts_starts_without_what_hashes_passwords() -> None:
     assert loaded_by("imserver.cli, imserver.serving", "argon2") == []
+
+
+HASHING = """
+import os
+from threading import Barrier, Thread
+from imserver.process import give_large_blocks_back
+from imserver.service.passwords import Passwords
+
+def memory():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+give_large_blocks_back()
+hasher = Passwords()._hasher
+hasher.hash("correct horse")
+before = memory()
+together = Barrier(9)
+
+def work():
+    for _ in range(3):
+        hasher.hash("correct horse")
+    together.wait()  # so that each has memory of its own
+    together.wait()
+
+threads = [Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+together.wait()
+print(memory() - before)
+together.wait()
+"""
+
+
+def test_the_memory_of_a_hash_is_given_back_whichever_thread_had_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HASHING],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 10 * 1024 * 1024  # one takes 19 MiB
