@@ -12,6 +12,7 @@ Owner of the counts: `Backoff`.
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +30,7 @@ class Patience(NamedTuple):
 PAIR: Final = Patience(5, 300.0)  # one address at one account
 SHARED: Final = Patience(50, 30.0)  # one account from everywhere, or one address at all accounts
 FORGOTTEN_AFTER: Final = 900.0  # seconds without a guess; longer than any wait
+_NOTHING: Final = 1e-6  # seconds: what rounding leaves
 MOST_KEYS: Final = 10_000  # of each kind; beyond, those go that were quiet for longest
 
 
@@ -57,7 +59,8 @@ class _Counter:
             return 0.0
         # A power of more would only be cut off; the bound keeps it a number.
         wait = min(self._patience.most, 2.0 ** min(beyond, 20))
-        return max(0.0, guesses.last + wait - now)
+        left = guesses.last + wait - now
+        return left if left > _NOTHING else 0.0
 
     def add(self, key: str, now: float) -> None:
         guesses = self._known.pop(key, None)
@@ -100,7 +103,7 @@ class Backoff:
         if not known:
             wait = max(wait, self._users.wait(user_id, now), self._addresses.wait(network, now))
         if wait:
-            return int(wait * 1000) + 1
+            return math.ceil(wait * 1000)
         self._pairs.add(pair, now)
         self._users.add(user_id, now)
         self._addresses.add(network, now)

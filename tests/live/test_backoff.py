@@ -44,6 +44,15 @@ def test_the_first_guesses_are_free_then_each_doubles_the_wait(guessing: Guessin
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
+def test_the_time_that_is_told_is_the_time_that_it_takes(guessing: Guessing) -> None:
+    guessing.now = 1e6 + 0.1  # a clock that has run for a while, where rounding shows
+    for _ in range(PAIR.free):
+        guessing.wrong()
+    for _ in range(12):
+        guessing.wait_out(guessing.wrong())
+        assert guessing.wrong() == 0
+
+
 def test_who_comes_too_early_is_not_made_to_wait_longer(guessing: Guessing) -> None:
     for _ in range(PAIR.free):
         guessing.wrong()
