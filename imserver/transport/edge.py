@@ -21,7 +21,7 @@ from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import error_body
 from imserver.domain.model import Peer
 from imserver.tally import Refusals
-from imserver.transport import tls, ws
+from imserver.transport import link, tls, ws
 from imserver.transport.http import take_the_rest
 from imserver.transport.listeners import who_connected
 
@@ -191,7 +191,7 @@ class Edge:
 
     async def _read_request_line(self, sock: socket.socket, head: bytearray) -> bytes:
         while b"\n" not in head and len(head) < _REQUEST_LINE_BYTES:
-            data = await ws.receive(sock)
+            data = await link.receive(sock)
             if not data:
                 return b""
             head += data

@@ -34,9 +34,9 @@ from hypercorn.typing import ConnectionState
 
 from imserver.transport import unreadable
 from imserver.transport.http2 import CONCURRENT, Http2
+from imserver.transport.link import receive
 from imserver.transport.proxies import FORWARDED_FOR
 from imserver.transport.tls import HTTP1, TlsSocket, TlsStream
-from imserver.transport.ws import receive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from imserver.domain.errors import CATALOGUE, CloseCode
 from imserver.domain.model import Peer
 from imserver.service.operations import OPERATIONS
 from imserver.transport import dispatch
-from imserver.transport.ws import _Connection
+from imserver.transport.link import Connection
 from tests.service.engines import Engines, MemoryLink
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def frames(segments: Iterable[bytes]) -> None:
     engine = _engines().engine
     protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=MOST, logger=_SILENT)
     nothing: Any = None
-    connection = _Connection(engine, nothing, nothing, Peer("127.0.0.1"), protocol, nothing, MOST)
+    connection = Connection(engine, nothing, nothing, Peer("127.0.0.1"), protocol, nothing, MOST)
     data = b""
     texts = []
     for segment in segments:

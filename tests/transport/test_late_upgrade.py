@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from imserver.config import Limits
-from imserver.transport import ws
+from imserver.transport import link
 from tests.support import login, rest, running_server
 from tests.support.clients import PATIENCE
 from tests.transport.raw import (
@@ -154,7 +154,7 @@ async def test_an_empty_text_is_answered_like_any_other_nonsense() -> None:
 async def test_a_message_that_never_ends_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ws, "_LINGER", 0.2)
+    monkeypatch.setattr(link, "LINGER", 0.2)
     async with running_server(limits=Limits(frame_bytes=70_000)) as server:
         async with carried(server, "alice") as raw:
             await raw.send(frame(b"x", TEXT, fin=False))
@@ -185,7 +185,7 @@ async def test_compression_is_declined() -> None:
 async def test_who_never_reads_is_let_go_and_delays_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ws, "_LINGER", 0.2)
+    monkeypatch.setattr(link, "LINGER", 0.2)
     async with running_server(limits=Limits(outbox_bytes=64 * 1024)) as server:
         async with carried(server, "slow", receive_buffer=4096):
             async with carried(server, "fast") as fast, login(server, "sender") as sender:

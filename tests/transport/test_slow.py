@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from imserver.config import Limits, Timeouts
-from imserver.transport import ws
+from imserver.transport import link
 from tests.support import Rest, login, rest, running_server
 from tests.support.clients import PATIENCE
 from tests.transport.raw import CLOSE, PING, frame, raw_websocket, request
@@ -47,7 +47,7 @@ async def group_of(sender: Rest, *members: str) -> str:
 @pytest.fixture
 def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time that a client has for taking our goodbye, without the waiting."""
-    monkeypatch.setattr(ws, "_LINGER", 0.2)
+    monkeypatch.setattr(link, "LINGER", 0.2)
 
 
 @pytest.mark.usefixtures("short_linger")

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from imserver.config import Timeouts
 from imserver.store import reading
-from imserver.transport import ws
+from imserver.transport import link
 from tests.support import login, running_server
 from tests.support.clients import PATIENCE
 from tests.transport.raw import CLOSE, Raw, open_raw, open_stream, raw_websocket, request
@@ -145,7 +145,7 @@ async def test_who_ignores_the_goodbye_is_cut_off_within_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The server does not wait for its own deadline: a WebSocket has seconds to say goodbye.
-    monkeypatch.setattr(ws, "_LINGER", 0.2)
+    monkeypatch.setattr(link, "LINGER", 0.2)
     async with stopped_at_once() as (server, clients):
         await clients.websocket(server, "alice")
 

@@ -1,0 +1,300 @@
+"""One open WebSocket: the sans-I/O core of `websockets`, and a socket read when it is ready.
+
+The codec is the library's: RFC 6455 in full, masking in C. The I/O is ours: one task a connection
+that waits for the socket to become readable, and answers that leave in one non-blocking send
+(see `live.outbox`).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol, State
+
+from imserver.domain.errors import CLOSE_REASONS, CloseCode
+from imserver.transport.dispatch import Dispatcher
+from imserver.transport.framing import FrameCutter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from imserver.domain.model import Peer
+    from imserver.service.engine import Engine
+    from imserver.transport.pump import Pump
+
+logger = logging.getLogger(__name__)
+
+_READ_BYTES: Final = 16 * 1024
+LINGER: Final = 5.0  # seconds for a client to take our goodbye before the connection is reset
+
+
+def reset(sock: socket.socket) -> None:
+    """Make the coming close drop what the kernel holds for a peer that does not take it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        logger.debug("the socket is gone already")
+
+
+async def receive(sock: socket.socket) -> bytes:
+    """The next bytes, or none when the peer has closed or is gone."""
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            return sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            continue
+        except OSError:
+            return b""
+
+
+async def send(sock: socket.socket, data: bytes) -> None:
+    """Send all.
+
+    Raises:
+        OSError: the connection is gone.
+    """
+    view = memoryview(data)
+    while view:
+        await trio.lowlevel.wait_writable(sock)
+        with suppress(BlockingIOError):
+            view = view[sock.send(view) :]
+
+
+class Connection:
+    """One open WebSocket: the `Link` of its session. The lane owns the socket."""
+
+    __slots__ = (
+        "_called",
+        "_cutter",
+        "_dispatcher",
+        "_failure",
+        "_fragments",
+        "_goodbye",
+        "_hub",
+        "_nursery",
+        "_pause",
+        "_protocol",
+        "_pump",
+        "_sock",
+        "_texts",
+        "ended",
+        "expired",
+        "session",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        pump: Pump,
+        sock: socket.socket,
+        peer: Peer,
+        protocol: Protocol,
+        nursery: trio.Nursery,
+        frame_bytes: int,
+    ) -> None:
+        self._cutter = FrameCutter(frame_bytes)
+        self._sock = sock
+        self._protocol = protocol
+        self._nursery = nursery
+        self._hub = engine.hub
+        self.session = engine.hub.open(self, peer)
+        self._dispatcher = Dispatcher(engine, self.session)
+        self._fragments: list[bytes] = []  # of a message that is not yet complete
+        self._pump = pump
+        self._called = trio.Event()  # the pump has something for this connection's own task
+        self._pause: Awaitable[None] | None = None  # to be awaited before the next message
+        self._texts: Iterator[bytes] = iter(())  # messages that wait behind it
+        self._failure: Exception | None = None
+        self._goodbye = b""  # what the codec wants said last
+        self.ended = False  # the peer has closed
+        self.expired = False  # we have said that we let go
+
+    async def run(self, early: bytes) -> None:
+        """Take frames until the connection ends; `early` is what was read of them already."""
+        if early:
+            self._take(early)
+            self._hub.flush()
+        while not self.ended:
+            if self._pause is None:
+                self._pump.watch(self._sock, self._readable)
+                await self._called.wait()
+            self._called = trio.Event()
+            if self._failure is not None:
+                raise self._failure
+            pause, self._pause = self._pause, None
+            if pause is not None:
+                self._hub.flush()
+                await pause
+                self._take_texts()
+                self._hub.flush()
+
+    def _readable(self) -> None:
+        """Take what has come; called by the pump, which goes on when this returns."""
+        try:
+            try:
+                data = self._sock.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if data:
+                self.session.heard = self._hub.tick
+                self._take(data)
+            else:
+                self.ended = True
+        except Exception as failure:  # ours: it ends this connection, not the pump
+            self._failure = failure
+        if self.ended or self._failure is not None or self._pause is not None:
+            self._pump.leave(self._sock)
+            self._called.set()
+
+    def _take(self, data: bytes) -> None:
+        self._texts = self._read_texts(data)
+        self._take_texts()
+
+    def _take_texts(self) -> None:
+        """Give the session its messages, up to one that must be waited for."""
+        for text in self._texts:
+            if self.session.outbox.closed:  # nobody would learn what became of it
+                break
+            self._pause = self._dispatcher.receive(text)
+            if self._pause is not None:
+                return
+        if self._protocol.writes:
+            self._say_what_the_codec_wants()
+
+    def end(self) -> None:
+        """Forget the session; nothing more is sent."""
+        if isinstance(self._pause, Coroutine):  # nobody will await it any more
+            self._pause.close()
+        self._hub.close(self.session)
+
+    def _read_texts(self, data: bytes) -> Iterator[bytes]:
+        """The messages that `data` completes; closes on what is not text."""
+        protocol = self._protocol
+        for piece, plain in self._cutter.cut(data):
+            if plain:
+                if protocol.state is not State.OPEN:
+                    continue  # we have said goodbye
+                if protocol.current_size is not None:
+                    protocol.fail(CloseCode.PROTOCOL_ERROR, "expected a continuation frame")
+                elif piece.isascii() or self._is_utf8(piece):
+                    yield piece
+            else:
+                protocol.receive_data(piece)
+                for frame in protocol.events_received():
+                    assert isinstance(frame, Frame)
+                    whole = self._text(frame)
+                    if whole is not None:
+                        yield whole
+
+    def _is_utf8(self, text: bytes) -> bool:
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            if self._protocol.state is State.OPEN:
+                self._protocol.fail(CloseCode.INVALID_DATA, "text is not UTF-8")
+            return False
+        return True
+
+    def _text(self, frame: Frame) -> bytes | None:
+        """The message that a frame completes, if it does; closes on what is not text."""
+        opcode = frame.opcode
+        data = bytes(frame.data)
+        if opcode is Opcode.TEXT and frame.fin:
+            pass
+        elif opcode in (Opcode.TEXT, Opcode.CONT) and self._protocol.state is State.OPEN:
+            if data:  # an endless message of nothing must not add up
+                self._fragments.append(data)
+            if not frame.fin:
+                return None
+            data = b"".join(self._fragments)
+            self._fragments.clear()
+        elif opcode is Opcode.BINARY and self._protocol.state is State.OPEN:
+            self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "text frames only")
+            return None
+        else:
+            return None
+        return data if self._is_utf8(data) else None
+
+    def _say_what_the_codec_wants(self) -> None:
+        said = self._protocol.data_to_send()
+        if not said:
+            return
+        outbox = self.session.outbox
+        if self._protocol.state is State.OPEN:  # pongs
+            for data in said:
+                outbox.put(data)
+            outbox.flush()
+        elif self._protocol.close_rcvd_then_sent is False:
+            self.ended = True  # ours was said before; what the peer does now is its own affair
+        else:
+            self._goodbye += b"".join(said)
+            if self._dispatcher.busy:
+                self._pause = self._finish_when_answered()
+            else:
+                self._finish()
+
+    async def _finish_when_answered(self) -> None:
+        await self._dispatcher.wait_answered()
+        self._finish()
+
+    def _finish(self) -> None:
+        # The code is for nobody: the codec has said its own already.
+        outbox = self.session.outbox
+        if outbox.closed:
+            return
+        outbox.finish(CloseCode.PROTOCOL_ERROR)
+        said = self._protocol.close_sent
+        if said is None or self._protocol.close_rcvd_then_sent:
+            outbox.goodbye = None  # the end was the client's wish
+        else:
+            outbox.goodbye = CloseCode(said.code)
+
+    # -- Link ---------------------------------------------------------------------------------
+
+    def send_now(self, data: bytes) -> int:
+        """See `Link`."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+
+    async def send(self, data: bytes) -> None:
+        """See `Link`."""
+        await send(self._sock, data)
+
+    def ping(self) -> None:
+        """See `Link`."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"")
+            self._say_what_the_codec_wants()
+
+    def expire(self) -> None:
+        """See `Link`."""
+        self.expired = True
+        self._nursery.cancel_scope.deadline = trio.current_time() + LINGER
+
+    def close(self, code: CloseCode) -> None:
+        """See `Link`."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, CLOSE_REASONS[code])
+        self._goodbye += b"".join(self._protocol.data_to_send())
+        with suppress(OSError):  # full or gone: the reset says it
+            self._sock.send(self._goodbye)
+            self._sock.shutdown(socket.SHUT_WR)
+        if self._protocol.close_rcvd is not None:  # RFC 6455 section 7.1.1: the server closes first
+            self.ended = True
+            self._called.set()
+
+    def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+        """See `Link`."""
+        self._nursery.start_soon(task)
