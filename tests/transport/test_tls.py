@@ -12,7 +12,7 @@ import trio
 from cryptography.hazmat.primitives import serialization
 
 from imserver import ConfigError
-from imserver.config import Timeouts, Tls
+from imserver.config import Limits, Timeouts, Tls
 from tests.support import login, rest, running_server
 from tests.support.certificates import Files, certificate_in, trusting
 from tests.support.clients import PATIENCE, TRUSTED
@@ -119,6 +119,17 @@ async def test_a_handshake_that_is_none_ends_quietly(files: Files) -> None:
                     pass
         async with rest(server, None) as nobody:
             assert (await nobody.request("GET", "/health")).status_code == 200
+
+
+async def test_whom_there_is_no_room_for_is_not_worth_a_handshake(files: Files) -> None:
+    async with (
+        running_server(tls=files.setting, limits=Limits(connections=1)) as server,
+        raw_websocket(server, "alice") as alice,
+        await trio.open_tcp_stream(*server.address) as stream,
+    ):
+        with trio.fail_after(PATIENCE):
+            assert await stream.receive_some() == b""
+        assert (await alice.ask("heartbeat"))["type"] == "heartbeat"
 
 
 async def test_old_versions_are_refused(files: Files) -> None:
