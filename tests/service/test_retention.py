@@ -111,6 +111,25 @@ async def test_many_pieces_make_one_sweep_and_what_is_left_is_sound(engines: Eng
     assert [found for found in check(Path(engines.path)) if found.problems] == []
 
 
+async def test_what_was_noted_of_removed_messages_goes_with_them(engines: Engines) -> None:
+    async def live() -> None:
+        await say(engines, 150)  # long enough in a row to be noted
+        for seq in (3, 5, 140):
+            await engines.write("ack", BOB, {"message_id": f"msg_{seq}", "status": "read"})
+        assert count(engines, "selective_ack") == 3
+        assert count(engines, "run") > 0
+        engines.now_ms += 2 * DAY
+        await limited(engines).sweep()
+
+    await beside(engines, live)
+    assert [count(engines, table) for table in ("message", "selective_ack", "run")] == [0, 0, 0]
+
+
+def count(engines: Engines, table: str) -> int:
+    [(rows,)] = engines.database.writer.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return rows
+
+
 async def test_no_more_failures_are_remembered_than_there_should_be(
     engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
