@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from imserver.live.backoff import Backoff
     from imserver.live.hub import Hub
-    from imserver.service.engine import Engine
     from imserver.service.passwords import Passwords
     from imserver.store.accounts import Account, Token
 
@@ -227,14 +226,3 @@ class Accounts:
         return [
             Use(live.token.token_id, live.used_ms, live.expires_ms) for live in used_tokens.values()
         ]
-
-
-def the_accounts(engine: Engine) -> Accounts:
-    """The server's accounts.
-
-    Raises:
-        ApiError: `not_found` where it has none.
-    """
-    if engine.accounts is None:
-        raise ApiError(Code.NOT_FOUND, "This server keeps no accounts: it is not in token mode")
-    return engine.accounts

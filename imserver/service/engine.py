@@ -207,6 +207,16 @@ class Engine:
     refusals: Refusals = field(default_factory=Refusals)  # transports count them
     removals: Removals = field(default_factory=Removals)  # retention counts them
 
+    def require_accounts(self) -> Accounts:
+        """The server's accounts.
+
+        Raises:
+            ApiError: `not_found` where it has none.
+        """
+        if self.accounts is None:
+            raise ApiError(Code.NOT_FOUND, "This server keeps no accounts: it is not in token mode")
+        return self.accounts
+
     def submit(self, command: Command, done: Callable[[bytes | ApiError], None]) -> None:
         """Queue a write; `done` gets the JSON of its answer or its refusal, in order.
 

@@ -25,7 +25,7 @@ from imserver.domain.frames import (
 )
 from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password, normal
-from imserver.service.accounts import Accounts, digest_of, the_accounts
+from imserver.service.accounts import Accounts, digest_of
 from imserver.service.engine import Caller, Command, Engine, Outcome
 from imserver.store import accounts as stored
 from imserver.store.audit import Action, record
@@ -55,7 +55,7 @@ async def password_login(engine: Engine, caller: Caller, request: PasswordLogin)
         ApiError: `wrong_credentials`; `forbidden` where the account is disabled, for who knows
             its password; `invalid_request`, `too_large`; `rate_limited` after wrong guesses.
     """
-    accounts = the_accounts(engine)
+    accounts = engine.require_accounts()
     user_id = check_user_id(request.user_id)
     device = _label(request.device, "device", _MOST_DEVICE)
     platform = _label(request.platform, "platform", _MOST_PLATFORM)
@@ -199,7 +199,7 @@ class _LogIn(Command):
 
 def list_sessions(engine: Engine, caller: Caller, request: Nothing) -> bytes:
     """The caller's tokens that let somebody in, and where they are used."""
-    accounts = the_accounts(engine)
+    accounts = engine.require_accounts()
     connected = accounts.connected(caller.user_id)
     sessions = [
         AuthSession(
@@ -220,7 +220,7 @@ def list_sessions(engine: Engine, caller: Caller, request: Nothing) -> bytes:
 
 def logout(engine: Engine, caller: Caller, request: Nothing) -> Revoke:
     """Revoke the token that the caller uses."""
-    accounts, token_id = the_accounts(engine), caller.grant.token_id
+    accounts, token_id = engine.require_accounts(), caller.grant.token_id
     return Revoke(accounts, caller.author, caller.user_id, token_id, Action.LOGGED_OUT)
 
 
@@ -230,7 +230,7 @@ def revoke_session(engine: Engine, caller: Caller, request: SessionRef) -> Revok
     Raises:
         ApiError: `not_found`, by the command.
     """
-    accounts, token_id = the_accounts(engine), request.token_id
+    accounts, token_id = engine.require_accounts(), request.token_id
     return Revoke(accounts, caller.author, caller.user_id, token_id, Action.TOKEN_REVOKED)
 
 
@@ -269,7 +269,7 @@ class Revoke(Command):
 
 def revoke_other_sessions(engine: Engine, caller: Caller, request: Nothing) -> RevokeAll:
     """Revoke all of the caller's tokens but the one that is used."""
-    accounts, keep = the_accounts(engine), caller.grant.token_id
+    accounts, keep = engine.require_accounts(), caller.grant.token_id
     return RevokeAll(accounts, caller.author, caller.user_id, keep)
 
 
@@ -305,7 +305,7 @@ async def change_password(engine: Engine, caller: Caller, request: ChangePasswor
         ApiError: `forbidden` where the old one is wrong; `invalid_request` where the new one is
             too short or the same, `too_large`; `rate_limited` after wrong guesses.
     """
-    accounts = the_accounts(engine)
+    accounts = engine.require_accounts()
     check_password(request.new_password, "new_password")
     account, _ = await _authenticate(engine, accounts, caller, caller.user_id, request.old_password)
     if account is None:

@@ -34,7 +34,6 @@ from imserver.domain.frames import encode_json, page_limit
 from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password
 from imserver.service.account_keeping import new_one_time_password
-from imserver.service.accounts import the_accounts
 from imserver.service.engine import Caller, Command, Engine, Outcome
 from imserver.service.logins import Revoke, RevokeAll
 from imserver.store import accounts as stored
@@ -160,7 +159,7 @@ class _Changed(Command):
 
     def __init__(self, engine: Engine, caller: Caller, user_id: str) -> None:
         self.engine = engine
-        self.accounts = the_accounts(engine)
+        self.accounts = engine.require_accounts()
         self.author = caller.author
         self.user_id = user_id
 
@@ -223,7 +222,7 @@ async def add_user(engine: Engine, caller: Caller, request: AddUser) -> bytes:
 
 async def _password(engine: Engine, wanted: str | None) -> tuple[str, str | None]:
     """The hash of a password, and the password itself if it was made here."""
-    accounts = the_accounts(engine)
+    accounts = engine.require_accounts()
     one_time = new_one_time_password() if wanted is None else None
     return await accounts.passwords.hash(one_time or check_password(wanted or "")), one_time
 
@@ -327,7 +326,7 @@ def revoke_user_session(engine: Engine, caller: Caller, request: UserSessionRef)
     Raises:
         ApiError: `not_found`, by the command too.
     """
-    accounts = the_accounts(engine)
+    accounts = engine.require_accounts()
     return Revoke(accounts, caller.author, request.user_id, request.token_id, Action.TOKEN_REVOKED)
 
 
@@ -337,7 +336,7 @@ def revoke_user_sessions(engine: Engine, caller: Caller, request: UserRef) -> Re
     Raises:
         ApiError: `not_found`, by the command too.
     """
-    return RevokeAll(the_accounts(engine), caller.author, request.user_id, keep=None)
+    return RevokeAll(engine.require_accounts(), caller.author, request.user_id, keep=None)
 
 
 def disconnect_user(engine: Engine, caller: Caller, request: UserRef) -> _Disconnect:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import socket
 from contextlib import contextmanager, suppress
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -18,12 +17,12 @@ import trio
 from msgspec.structs import replace
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import error_body
 from imserver.domain.model import Peer
 from imserver.tally import Refusals
-from imserver.transport import link, tls, ws
+from imserver.transport import tls, ws
 from imserver.transport.http import take_the_rest
 from imserver.transport.listeners import who_connected
+from imserver.transport.sockets import receive, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,10 +35,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NO_ROOM: Final = ApiError(Code.UNAVAILABLE, "The server has no room for more connections")
+_NO_ROOM: Final = ApiError(
+    Code.UNAVAILABLE, "The server has no room for more connections", retry_after_ms=5_000
+)
 _TOO_SLOW: Final = ApiError(Code.TOO_SLOW)
 _PLAIN: Final = ApiError(Code.INVALID_REQUEST, "This port speaks TLS: use https or wss")
-_RETRY_AFTER_MS: Final = 5_000  # said to those for whom there is no room
 
 _REQUEST_LINE_BYTES: Final = 8 * 1024
 _ACCEPTED_AT_ONCE: Final = 64
@@ -94,8 +94,8 @@ class Edge:
                 else:
                     peer = self._proxies.peer(address[0] if isinstance(address, tuple) else "")
                 gate = self._gate_for(peer)
-                if gate is not None and (refusal := gate.enter(peer.address)) is not None:
-                    self._turn_away(listener, sock, refusal)
+                if gate is not None and (full := gate.enter(peer.address)) is not None:
+                    self._turn_away(listener, sock, full)
                     continue
                 self.take(sock, peer, connections, listener.certificate)
 
@@ -191,7 +191,7 @@ class Edge:
 
     async def _read_request_line(self, sock: socket.socket, head: bytearray) -> bytes:
         while b"\n" not in head and len(head) < _REQUEST_LINE_BYTES:
-            data = await link.receive(sock)
+            data = await receive(sock)
             if not data:
                 return b""
             head += data
@@ -205,14 +205,5 @@ def _asks_for_websocket(sock: socket.socket, head: bytes) -> bool:
 
 
 def _say(sock: socket.socket, error: ApiError) -> None:
-    body = error_body(error)
-    phrase = HTTPStatus(error.status).phrase
-    head = (
-        f"HTTP/1.1 {error.status} {phrase}\r\nContent-Type: application/json\r\n"
-        f"Connection: close\r\n"
-        f"Content-Length: {len(body)}\r\n"
-    )
-    if error.status != 400:
-        head += f"Retry-After: {-(-(error.retry_after_ms or _RETRY_AFTER_MS) // 1000)}\r\n"
     with suppress(OSError):
-        sock.send(head.encode() + b"\r\n" + body)
+        sock.send(refusal(error))

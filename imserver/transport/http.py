@@ -34,8 +34,8 @@ from hypercorn.typing import ConnectionState
 
 from imserver.transport import unreadable
 from imserver.transport.http2 import CONCURRENT, Http2
-from imserver.transport.link import receive
 from imserver.transport.proxies import FORWARDED_FOR
+from imserver.transport.sockets import receive
 from imserver.transport.tls import HTTP1, TlsSocket, TlsStream
 
 if TYPE_CHECKING:

@@ -7,9 +7,7 @@ that waits for the socket to become readable, and answers that leave in one non-
 
 from __future__ import annotations
 
-import logging
 import socket
-import struct
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -21,6 +19,7 @@ from websockets.protocol import Protocol, State
 from imserver.domain.errors import CLOSE_REASONS, CloseCode
 from imserver.transport.dispatch import Dispatcher
 from imserver.transport.framing import FrameCutter
+from imserver.transport.sockets import READ_BYTES, send
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -29,43 +28,7 @@ if TYPE_CHECKING:
     from imserver.service.engine import Engine
     from imserver.transport.pump import Pump
 
-logger = logging.getLogger(__name__)
-
-_READ_BYTES: Final = 16 * 1024
 LINGER: Final = 5.0  # seconds for a client to take our goodbye before the connection is reset
-
-
-def reset(sock: socket.socket) -> None:
-    """Make the coming close drop what the kernel holds for a peer that does not take it."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    except OSError:
-        logger.debug("the socket is gone already")
-
-
-async def receive(sock: socket.socket) -> bytes:
-    """The next bytes, or none when the peer has closed or is gone."""
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        try:
-            return sock.recv(_READ_BYTES)
-        except BlockingIOError:
-            continue
-        except OSError:
-            return b""
-
-
-async def send(sock: socket.socket, data: bytes) -> None:
-    """Send all.
-
-    Raises:
-        OSError: the connection is gone.
-    """
-    view = memoryview(data)
-    while view:
-        await trio.lowlevel.wait_writable(sock)
-        with suppress(BlockingIOError):
-            view = view[sock.send(view) :]
 
 
 class Connection:
@@ -140,7 +103,7 @@ class Connection:
         """Take what has come; called by the pump, which goes on when this returns."""
         try:
             try:
-                data = self._sock.recv(_READ_BYTES)
+                data = self._sock.recv(READ_BYTES)
             except BlockingIOError:
                 return
             except OSError:

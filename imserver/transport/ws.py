@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -14,11 +13,11 @@ from websockets.server import ServerProtocol
 
 from imserver import log
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import error_body
 from imserver.transport import link
 from imserver.transport.hosts import STRANGE_HOST
 from imserver.transport.proxies import FORWARDED_FOR
 from imserver.transport.pump import Pump
+from imserver.transport.sockets import receive, refusal, reset, send
 
 if TYPE_CHECKING:
     import socket
@@ -130,7 +129,7 @@ class WebSocketLane:
                     _log_end(connection.session, trio.current_time() - begun)
                 nursery.cancel_scope.cancel()
         if connection.expired and not connection.ended:
-            link.reset(sock)
+            reset(sock)
 
     async def _shake_hands(self, sock: socket.socket, head: bytes, peer: Peer) -> _Opening | None:
         """Read the rest of the request and answer it.
@@ -141,7 +140,7 @@ class WebSocketLane:
             if len(head) > self._header_bytes:
                 await self._refuse(sock, 431, ApiError(Code.TOO_LARGE, "The head is too large"))
                 return None
-            data = await link.receive(sock)
+            data = await receive(sock)
             if not data:
                 return None
             head += data
@@ -175,12 +174,12 @@ class WebSocketLane:
             await self._refuse(sock, error.status, error)
             return None
         client = self._proxies.client(peer, request.headers.get_all(FORWARDED_FOR))
-        if (refusal := self._enter(peer, client)) is not None:
-            await self._refuse(sock, refusal.status, refusal)
+        if (full := self._enter(peer, client)) is not None:
+            await self._refuse(sock, full.status, full)
             return None
         try:
             handshake.send_response(response)
-            await link.send(sock, b"".join(handshake.data_to_send()))
+            await send(sock, b"".join(handshake.data_to_send()))
         except BaseException:
             self._leave(peer, client)
             raise
@@ -199,20 +198,7 @@ class WebSocketLane:
 
     async def _refuse(self, sock: socket.socket, status: int, error: ApiError) -> None:
         self._engine.refusals.count("websocket", error)
-        await _refuse(sock, status, error)
-
-
-async def _refuse(sock: socket.socket, status: int, error: ApiError) -> None:
-    body = error_body(error)
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n"
-    )
-    if status == 426:
-        head += "Upgrade: websocket\r\n"
-    if error.retry_after_ms is not None:
-        head += f"Retry-After: {-(-error.retry_after_ms // 1000)}\r\n"
-    await link.send(sock, head.encode() + b"\r\n" + body)
+        await send(sock, refusal(error, status))
 
 
 def _given(headers: Headers, name: str) -> list[bytes]:

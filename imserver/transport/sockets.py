@@ -1,0 +1,69 @@
+"""What is done with a socket before, beside and after the protocols that are spoken on it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from imserver.domain.frames import error_body
+
+if TYPE_CHECKING:
+    from imserver.domain.errors import ApiError
+
+logger = logging.getLogger(__name__)
+
+READ_BYTES: Final = 16 * 1024  # asked for at once
+
+
+def reset(sock: socket.socket) -> None:
+    """Make the coming close drop what the kernel holds for a peer that does not take it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        logger.debug("the socket is gone already")
+
+
+async def receive(sock: socket.socket) -> bytes:
+    """The next bytes, or none when the peer has closed or is gone."""
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            return sock.recv(READ_BYTES)
+        except BlockingIOError:
+            continue
+        except OSError:
+            return b""
+
+
+async def send(sock: socket.socket, data: bytes) -> None:
+    """Send all.
+
+    Raises:
+        OSError: the connection is gone.
+    """
+    view = memoryview(data)
+    while view:
+        await trio.lowlevel.wait_writable(sock)
+        with suppress(BlockingIOError):
+            view = view[sock.send(view) :]
+
+
+def refusal(error: ApiError, status: int | None = None) -> bytes:
+    """An answer of HTTP/1.1 that says why no other will come; its status is the error's own."""
+    status = error.status if status is None else status
+    body = error_body(error)
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+    )
+    if status == HTTPStatus.UPGRADE_REQUIRED:
+        head += "Upgrade: websocket\r\n"
+    if error.retry_after_ms is not None:
+        head += f"Retry-After: {-(-error.retry_after_ms // 1000)}\r\n"
+    return head.encode() + b"\r\n" + body
