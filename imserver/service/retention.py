@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REST: Final = 0.02  # seconds between two pieces
+_REST: Final = 0.05  # seconds between two pieces while others write
+_REST_ALONE: Final = 0.01  # while nobody does
 _LEAST: Final = 5  # messages in a piece while others write
 _SHARE: Final = 1.25  # messages removed for each write of others
 _ALONE: Final = 100  # messages in a piece while nobody does
@@ -131,7 +132,8 @@ class Retention:
         more = True
         try:
             while more:
-                remove = Remove(partial(choose, most=self._share()))
+                most, rest = self._share()
+                remove = Remove(partial(choose, most=most))
                 await self._engine.execute(remove)
                 messages, lost, more = remove.piece
                 removals.messages += messages
@@ -140,7 +142,7 @@ class Retention:
                 before, removed = removed, removed + messages
                 if before // _REPORT < removed // _REPORT:
                     logger.info("retention has removed %d messages so far", removed)
-                await trio.sleep(_REST)
+                await trio.sleep(rest)
         finally:
             if removed:
                 logger.info(
@@ -150,14 +152,17 @@ class Retention:
                     failed,
                 )
 
-    def _share(self) -> int:
-        """How many messages may go now: by what was written since the last piece, and by whom."""
+    def _share(self) -> tuple[int, float]:
+        """How many messages may go now, and the rest behind it in seconds.
+
+        By what others have written since the last piece.
+        """
         written = self._engine.writer.batches.total
         others = written - self._written
         self._written = written + 1  # the piece itself
         if others <= 0:
-            return _ALONE
-        return max(_LEAST, min(removal.MOST, round(_SHARE * others)))
+            return _ALONE, _REST_ALONE
+        return max(_LEAST, min(removal.MOST, round(_SHARE * others))), _REST
 
     async def _warn_if_full(self) -> None:
         used = await self._engine.reader.ask(removal.used_bytes)
