@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NO_ROOM: Final = ApiError(
-    Code.UNAVAILABLE, "The server has no room for more connections", retry_after_ms=5_000
-)
+_NO_ROOM: Final = ApiError(Code.UNAVAILABLE, "The server has no room for more connections")
+_RETRY_AFTER_MS: Final = 5_000  # said to those for whom there is no room
 _TOO_SLOW: Final = ApiError(Code.TOO_SLOW)
 _PLAIN: Final = ApiError(Code.INVALID_REQUEST, "This port speaks TLS: use https or wss")
 
@@ -206,4 +205,4 @@ def _asks_for_websocket(sock: socket.socket, head: bytes) -> bool:
 
 def _say(sock: socket.socket, error: ApiError) -> None:
     with suppress(OSError):
-        sock.send(refusal(error))
+        sock.send(refusal(error, retry_after_ms=_RETRY_AFTER_MS if error is _NO_ROOM else None))

@@ -54,7 +54,9 @@ async def send(sock: socket.socket, data: bytes) -> None:
             view = view[sock.send(view) :]
 
 
-def refusal(error: ApiError, status: int | None = None) -> bytes:
+def refusal(
+    error: ApiError, status: int | None = None, *, retry_after_ms: int | None = None
+) -> bytes:
     """An answer of HTTP/1.1 that says why no other will come; its status is the error's own."""
     status = error.status if status is None else status
     body = error_body(error)
@@ -64,6 +66,7 @@ def refusal(error: ApiError, status: int | None = None) -> bytes:
     )
     if status == HTTPStatus.UPGRADE_REQUIRED:
         head += "Upgrade: websocket\r\n"
-    if error.retry_after_ms is not None:
-        head += f"Retry-After: {-(-error.retry_after_ms // 1000)}\r\n"
+    wait_ms = error.retry_after_ms or retry_after_ms
+    if wait_ms is not None:
+        head += f"Retry-After: {-(-wait_ms // 1000)}\r\n"
     return head.encode() + b"\r\n" + body

@@ -46,6 +46,7 @@ _STARTS: Final = 5
 _LOGINS: Final = 50
 _PAGES: Final = 30
 _PAGE: Final = 200
+_WRITERS_PAGE: Final = 5  # there are no more for them among ten thousand messages
 _ENOUGH_SECONDS: Final = 5.0  # of asking the same again
 _ALONE: Final = 300  # messages sent one by one
 _PAIRS: Final = 50
@@ -187,6 +188,7 @@ def _login(loop: Loop, server: Running, name: str, number: int) -> dict[str, flo
 def _read(loop: Loop, server: Running, messages: int) -> dict[str, float]:
     few, many = Session(loop, server, POPULAR), Session(loop, server, _MANY)
     reader, writer = Session(loop, server, _READER), Session(loop, server, WRITER)
+    writer.wire.limit = _WRITERS_PAGE
     middle = messages // 2
     return (
         _login(loop, server, "login_few", POPULAR)
