@@ -32,6 +32,7 @@ from imserver.domain.model import (
     parse_message_id,
 )
 from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
+from imserver.service.groups import no_such_group
 from imserver.store import reading, removed
 
 if TYPE_CHECKING:
@@ -121,11 +122,11 @@ class Send(Command):
         if self._group_id is not None:
             roster = tx.roster(self._group_id)
             if roster is None:
-                raise ApiError(Code.NOT_FOUND, "There is no such group")
+                raise no_such_group()
             uid = roster.members.get(self._sender)
             if uid is None:
                 if roster.private:
-                    raise ApiError(Code.NOT_FOUND, "There is no such group")
+                    raise no_such_group()
                 raise ApiError(Code.FORBIDDEN, "Join the group before sending to it")
             cid = roster.cid
             users = roster.members

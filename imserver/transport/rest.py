@@ -21,6 +21,7 @@ from imserver.transport.hosts import STRANGE_HOST
 from imserver.transport.http import ESCAPED_SLASH
 from imserver.transport.openapi import describe
 from imserver.transport.requests import REQUEST_ID_HEADER
+from imserver.transport.sockets import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -142,7 +143,7 @@ def _refusal(engine: Engine, error: ApiError) -> Response:
     if error.code is Code.UNAUTHORIZED and engine.identity.challenge is not None:
         response.headers["WWW-Authenticate"] = engine.identity.challenge
     if error.retry_after_ms is not None:
-        response.headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
+        response.headers["Retry-After"] = retry_after(error.retry_after_ms)
     return response
 
 

@@ -68,5 +68,10 @@ def refusal(
         head += "Upgrade: websocket\r\n"
     wait_ms = error.retry_after_ms or retry_after_ms
     if wait_ms is not None:
-        head += f"Retry-After: {-(-wait_ms // 1000)}\r\n"
+        head += f"Retry-After: {retry_after(wait_ms)}\r\n"
     return head.encode() + b"\r\n" + body
+
+
+def retry_after(wait_ms: int) -> str:
+    """What `Retry-After` says: whole seconds, rounded up (RFC 9110 section 10.2.3)."""
+    return str(-(-wait_ms // 1000))
