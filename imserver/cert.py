@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from imserver.commands import SETTINGS, examples, fail, located, settings_of
 from imserver.store.database import StoreError
-from imserver.store.files import making
+from imserver.store.tools.whole_files import making
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

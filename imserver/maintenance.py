@@ -21,23 +21,23 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from imserver.commands import PATH, SETTINGS, examples, fail, located, settings_of
 from imserver.domain.model import message_id
-from imserver.service.erasure import erase as take_out
-from imserver.store import export as exporting
-from imserver.store import files
-from imserver.store.backup import back_up
-from imserver.store.check import check as find
+from imserver.service.upkeep.erasure import erase as take_out
 from imserver.store.database import StoreError
-from imserver.store.restore import MOST_LOST
-from imserver.store.restore import restore as put_back
-from imserver.store.rotation import backup_name
+from imserver.store.tools import export as exporting
+from imserver.store.tools import whole_files as files
+from imserver.store.tools.backup import back_up
+from imserver.store.tools.check import check as find
+from imserver.store.tools.restore import MOST_LOST
+from imserver.store.tools.restore import restore as put_back
+from imserver.store.tools.rotation import backup_name
 from imserver.transport.listeners import os_user
 from imserver.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imserver.store.check import Finding
-    from imserver.store.export import Moved
+    from imserver.store.tools.check import Finding
+    from imserver.store.tools.export import Moved
 
 
 class Bar:

@@ -29,16 +29,16 @@ from imserver.live.hub import Hub
 from imserver.live.rates import Rate
 from imserver.live.sweeper import Sweeper
 from imserver.process import room_for_connections
-from imserver.service.account_keeping import begin, tend
-from imserver.service.accounts import Accounts
+from imserver.service.accounts.keeping import begin, tend
+from imserver.service.accounts.registry import Accounts
 from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
-from imserver.service.identity import Identity, OpenIdentity, ProxyIdentity
-from imserver.service.retention import Retention
-from imserver.service.token_identity import TokenIdentity
+from imserver.service.identity.modes import Identity, OpenIdentity, ProxyIdentity
+from imserver.service.identity.token_identity import TokenIdentity
+from imserver.service.upkeep.retention import Retention
 from imserver.store.database import make_folder, open_database
 from imserver.store.reader import Reader
-from imserver.store.rotation import Rotation
+from imserver.store.tools.rotation import Rotation
 from imserver.store.writer import Writer
 from imserver.transport.edge import Edge
 from imserver.transport.framing import text_frame
@@ -309,7 +309,7 @@ def _edge(
 
 def _accounts(auth: Auth, hub: Hub, clock: Callable[[], int]) -> Accounts:
     # Here, so that a server without accounts starts without what hashes passwords.
-    from imserver.service.passwords import Passwords
+    from imserver.service.accounts.hashing import Passwords
 
     backoff = Backoff(time.monotonic)
     return Accounts(hub, clock, Passwords(), backoff, token_days=auth.token_days)
@@ -326,8 +326,8 @@ def _identity(auth: Auth, clock: Callable[[], int], accounts: Accounts | None) -
             return ProxyIdentity(auth.user_header, auth.administrators)
         case "jwt":
             # Here, so that a server that checks no signatures starts without them.
-            from imserver.service.jwt_identity import JwtIdentity
-            from imserver.service.jwt_keys import Keys, KeysError
+            from imserver.service.identity.jwt_identity import JwtIdentity
+            from imserver.service.identity.jwt_keys import Keys, KeysError
 
             key_set = bool(auth.jwks_file)
             path = Path(auth.jwks_file or auth.key_file)

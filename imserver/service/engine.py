@@ -20,9 +20,9 @@ from msgspec import Struct
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import NOBODY, Grant, Peer
 from imserver.live.hub import Hub, Session
-from imserver.service.accounts import Accounts
+from imserver.service.accounts.registry import Accounts
 from imserver.service.admission import Admission, Budget
-from imserver.service.identity import Identity
+from imserver.service.identity.modes import Identity
 from imserver.store.audit import Author
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer

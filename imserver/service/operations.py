@@ -9,18 +9,14 @@ from typing import Final
 
 from imserver.domain import administration, frames
 from imserver.domain.errors import Code
-from imserver.service import (
-    auditing,
-    governance,
-    groups,
-    logins,
-    messages,
-    sessions,
-    sync,
-    users,
-)
+from imserver.service import sessions
+from imserver.service.accounts import logins
+from imserver.service.administration import auditing, users
 from imserver.service.admission import Budget
 from imserver.service.engine import Immediate, Operation, Query, Rest, Who, Write
+from imserver.service.groups import governance
+from imserver.service.groups import membership as groups
+from imserver.service.messaging import messages, sync
 
 # What any operation may be refused with, besides its own errors.
 COMMON_ERRORS: Final = (

@@ -28,7 +28,8 @@ from imserver.domain.model import (
     parse_message_id,
     rfc3339,
 )
-from imserver.store import queries, removed
+from imserver.store import queries
+from imserver.store.retention import removed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

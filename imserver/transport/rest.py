@@ -15,7 +15,7 @@ from imserver import log
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
-from imserver.service.identity import USER_HEADER, must_change_first
+from imserver.service.identity.modes import USER_HEADER, must_change_first
 from imserver.service.operations import OPERATIONS
 from imserver.transport.hosts import STRANGE_HOST
 from imserver.transport.http import ESCAPED_SLASH

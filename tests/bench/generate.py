@@ -26,7 +26,7 @@ import click
 
 from imserver.domain.model import MESSAGE_TYPES, Role
 from imserver.store.database import open_database
-from imserver.store.export import NOTE_RUNS
+from imserver.store.tools.export import NOTE_RUNS
 from imserver.store.transaction import LONG_RUN
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from trio_websocket import ConnectionClosed
 
 from imserver import Config, ConfigError, open_server
 from imserver.domain.errors import ApiError, CloseCode, Code
-from imserver.service.jwt_identity import MAX_TOKEN, JwtIdentity
-from imserver.service.jwt_keys import Keys
+from imserver.service.identity.jwt_identity import MAX_TOKEN, JwtIdentity
+from imserver.service.identity.jwt_keys import Keys
 from tests.contract.api import REST, acting, refusal_of
 from tests.support import Refused, connect, login, rest, running_server
 from tests.support.clients import PATIENCE

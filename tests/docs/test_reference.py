@@ -102,8 +102,8 @@ def test_every_field_of_a_message_is_documented(language: str) -> None:
     groups = page.section(HEADINGS["groups"][language])
     assert set(fields(model.Event)) <= page.named(groups)
     source = "".join(
-        (ROOT / f"imserver/service/{name}.py").read_text("utf-8")
-        for name in ("groups", "governance")
+        (ROOT / f"imserver/service/groups/{name}.py").read_text("utf-8")
+        for name in ("membership", "governance")
     )
     kinds = set(re.findall(r'Event\(\s*"(\w+)"', source))
     assert set(named_in_table(page, HEADINGS["groups"][language])) == kinds

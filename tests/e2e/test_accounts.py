@@ -84,7 +84,7 @@ HASHING = """
 import os
 from threading import Barrier, Thread
 from imserver.process import give_large_blocks_back
-from imserver.service.passwords import Passwords
+from imserver.service.accounts.hashing import Passwords
 
 def memory():
     with open("/proc/self/statm") as file:

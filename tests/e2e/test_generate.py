@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imserver.store.check import check
+from imserver.store.tools.check import check
 from tests.bench.generate import GROUPS, POPULAR, USERS, generate, group, user
 from tests.support import login, rest, running_server
 

@@ -11,7 +11,7 @@ import apsw
 import pytest
 import trio
 
-from imserver.store.check import check
+from imserver.store.tools.check import check
 from tests.bench.generate import generate, user
 from tests.e2e.process import COMMAND, PATIENCE, environment, started
 from tests.support import rest

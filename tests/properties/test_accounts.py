@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from imserver.domain.errors import ApiError, CloseCode, Code
-from imserver.service.account_keeping import StoreUses
+from imserver.service.accounts.keeping import StoreUses
 from imserver.service.engine import Caller, Command, Outcome
 from imserver.store import accounts as stored
 from imserver.store.audit import Author
@@ -30,7 +30,7 @@ from tests.service.engines import Engines, MemoryLink
 
 if TYPE_CHECKING:
     from imserver.live.hub import Session
-    from imserver.service.accounts import Accounts
+    from imserver.service.accounts.registry import Accounts
     from imserver.store.accounts import Account
     from imserver.store.transaction import Transaction
 

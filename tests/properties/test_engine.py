@@ -35,9 +35,10 @@ from hypothesis.stateful import (
 
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.engine import Caller, Command, Limits, Outcome
-from imserver.service.retention import Remove
-from imserver.store import removal, transaction
-from imserver.store.check import check
+from imserver.service.upkeep.retention import Remove
+from imserver.store import transaction
+from imserver.store.retention import removal
+from imserver.store.tools.check import check
 from tests.properties.oracle import LABELS, Device, Oracle
 from tests.service.engines import Engines, MemoryLink, answered
 from tests.store.failures import disk_gone, full_disk

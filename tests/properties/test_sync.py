@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imserver.store import reading, removal
+from imserver.store import reading
+from imserver.store.retention import removal
 from imserver.store.transaction import Transaction
 from tests.properties.oracle import LABELS, Oracle, Post
 from tests.service.engines import Engines

@@ -19,13 +19,13 @@ import trio
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.live.backoff import FORGOTTEN_AFTER, Backoff
 from imserver.live.hub import Hub
-from imserver.service.account_keeping import begin
-from imserver.service.accounts import Accounts
+from imserver.service.accounts.hashing import Passwords
+from imserver.service.accounts.keeping import begin
+from imserver.service.accounts.registry import Accounts
 from imserver.service.engine import Caller, Engine, Immediate, Limits, Query, Write
-from imserver.service.identity import OpenIdentity
+from imserver.service.identity.modes import OpenIdentity
+from imserver.service.identity.token_identity import TokenIdentity
 from imserver.service.operations import OPERATIONS
-from imserver.service.passwords import Passwords
-from imserver.service.token_identity import TokenIdentity
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.writer import FOLDED_PAGES, RETRY, Writer

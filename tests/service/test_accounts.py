@@ -11,8 +11,8 @@ from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.domain.model import NOBODY
 from imserver.live.backoff import Backoff
 from imserver.live.hub import Hub
-from imserver.service.accounts import Accounts, digest_of
-from imserver.service.passwords import Passwords
+from imserver.service.accounts.hashing import Passwords
+from imserver.service.accounts.registry import Accounts, digest_of
 from imserver.store.accounts import Account, Token, Use
 from tests.service.engines import MemoryLink, frame
 

@@ -24,8 +24,8 @@ import pytest
 import trio
 
 from imserver.domain.errors import ApiError
-from imserver.store.check import check
 from imserver.store.database import StoreError, open_database
+from imserver.store.tools.check import check
 from tests.service.engines import Caller, Code, Engines, MemoryLink, answered
 from tests.support.disk import FAULTS, Disk, Fault, mounted
 

@@ -9,11 +9,11 @@ import pytest
 import trio
 
 from imserver.domain.errors import ApiError, Code
-from imserver.service import retention
 from imserver.service.engine import Caller
-from imserver.service.retention import Retention
-from imserver.store import removal
-from imserver.store.check import check
+from imserver.service.upkeep import retention
+from imserver.service.upkeep.retention import Retention
+from imserver.store.retention import removal
+from imserver.store.tools.check import check
 from tests.service.engines import Engines
 from tests.store.failures import disk_gone, full_disk
 

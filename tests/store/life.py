@@ -13,9 +13,10 @@ from unittest.mock import patch
 import apsw
 
 from imserver.service.engine import Command, Outcome
-from imserver.service.retention import Remove
-from imserver.store import accounts, removal, transaction
+from imserver.service.upkeep.retention import Remove
+from imserver.store import accounts, transaction
 from imserver.store.audit import Author
+from imserver.store.retention import removal
 from tests.service.engines import Caller, Engines
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from click.testing import CliRunner
 from imserver.cli import main
 from imserver.config import Backup, Config, ConfigError
 from imserver.store import schema
-from imserver.store.backup import back_up
-from imserver.store.check import check
 from imserver.store.database import open_database
-from imserver.store.restore import ASSUMED_LOST
+from imserver.store.tools.backup import back_up
+from imserver.store.tools.check import check
+from imserver.store.tools.restore import ASSUMED_LOST
 from tests.e2e.process import COMMAND, environment
 from tests.store import life
 from tests.store.fixtures import fixture

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from imserver.cli import main
 from imserver.store import schema
-from imserver.store.check import MOST_EXAMPLES, RULES, check
 from imserver.store.database import StoreError
+from imserver.store.tools.check import MOST_EXAMPLES, RULES, check
 from tests.docs.markdown import Page
 from tests.e2e.process import snapshot, started
 from tests.store import life

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from imserver.cli import main
 from imserver.store import schema
 from imserver.store.database import open_database
-from imserver.store.lines import End, Header
-from imserver.store.records import KINDS, LEFT_OUT
+from imserver.store.tools.lines import End, Header
+from imserver.store.tools.records import KINDS, LEFT_OUT
 from tests.docs.markdown import Page
 from tests.e2e.process import COMMAND, environment, started
 from tests.store import life
@@ -343,7 +343,7 @@ def test_an_import_notes_long_runs_afresh(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = exported(path)
-    monkeypatch.setattr("imserver.store.export.LONG_RUN", 6)
+    monkeypatch.setattr("imserver.store.tools.export.LONG_RUN", 6)
     assert imported(tmp_path / "new", lines).exit_code == 0
     db = apsw.Connection(str(tmp_path / "new" / "imserver.db"))
     runs = db.execute(

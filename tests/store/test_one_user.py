@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from imserver.cli import main
 from imserver.store import schema
-from imserver.store.check import check
 from imserver.store.database import open_database
-from imserver.store.erasure import REWRITE_DUE
-from imserver.store.records import KINDS
-from imserver.store.user_export import SELECT_OF_USER
+from imserver.store.tools.check import check
+from imserver.store.tools.erasing import REWRITE_DUE
+from imserver.store.tools.records import KINDS
+from imserver.store.tools.user_export import SELECT_OF_USER
 from tests.service.engines import Caller, Engines
 from tests.store import life
 from tests.store.fixtures import fixture

@@ -10,8 +10,9 @@ import pytest
 
 from imserver.domain.model import Level, Role
 from imserver.service.engine import Caller
-from imserver.store import accounts_queries, queries, reading, removal_queries
+from imserver.store import accounts_queries, queries, reading
 from imserver.store.database import open_database
+from imserver.store.retention import removal_queries
 from imserver.store.transaction import Transaction
 from tests.service.engines import Engines
 

@@ -12,8 +12,9 @@ import pytest
 import trio
 
 from imserver.config import Backup
-from imserver.store import rotation, schema
-from imserver.store.rotation import Rotation, backup_name
+from imserver.store import schema
+from imserver.store.tools import rotation
+from imserver.store.tools.rotation import Rotation, backup_name
 from tests.store import life
 from tests.store.fixtures import fixture
 from tests.support import rest, running_server
@@ -69,7 +70,7 @@ class Log(logging.Handler):
 def listening() -> Iterator[Log]:
     """What scheduled backups log meanwhile."""
     log = Log()
-    logger = logging.getLogger("imserver.store.rotation")
+    logger = logging.getLogger("imserver.store.tools.rotation")
     level = logger.level
     logger.setLevel(logging.INFO)
     logger.addHandler(log)
@@ -214,7 +215,7 @@ async def test_a_stop_gives_up_the_one_under_way(
                 trio.from_thread.check_cancelled()
 
     monkeypatch.setattr(rotation, "_check_cancelled", hang)
-    monkeypatch.setattr("imserver.store.backup._INSTRUCTIONS", 100)
+    monkeypatch.setattr("imserver.store.tools.backup._INSTRUCTIONS", 100)
     with trio.fail_after(PATIENCE):
         async with rotating(path, lambda: 10**12, compressed=True) as (folder, log):
             await reached.wait()

@@ -18,8 +18,8 @@ import apsw
 import pytest
 
 from imserver.store import schema
-from imserver.store.check import check
 from imserver.store.database import open_database
+from imserver.store.tools.check import check
 from tests.e2e.process import environment, started
 from tests.service.engines import Engines
 from tests.store import life

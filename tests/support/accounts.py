@@ -13,7 +13,7 @@ import trio
 
 from imserver.config import Auth
 from imserver.server import wall_clock
-from imserver.service.passwords import Passwords
+from imserver.service.accounts.hashing import Passwords
 from imserver.store import accounts
 from imserver.store.audit import Author
 from imserver.store.database import open_database

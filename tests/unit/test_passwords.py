@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.passwords import MAX_PASSWORD, MIN_PASSWORD, check_password, normal
-from imserver.service.passwords import Passwords
+from imserver.service.accounts.hashing import Passwords
 
 QUICK = argon2.PasswordHasher(1, 8, 1)
 

@@ -23,7 +23,7 @@ from imserver.domain.errors import ApiError
 from imserver.domain.frames import StatusChange, status_push
 from imserver.domain.model import FAILED, SYSTEM_USER, message_id
 from imserver.service.engine import Command, Delivery, Outcome
-from imserver.store import removal
+from imserver.store.retention import removal
 
 if TYPE_CHECKING:
     from imserver.service.engine import Engine

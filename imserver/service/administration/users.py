@@ -33,9 +33,9 @@ from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.domain.frames import encode_json, page_limit
 from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password
-from imserver.service.account_keeping import new_one_time_password
+from imserver.service.accounts.keeping import new_one_time_password
+from imserver.service.accounts.logins import Revoke, RevokeAll
 from imserver.service.engine import Caller, Command, Engine, Outcome
-from imserver.service.logins import Revoke, RevokeAll
 from imserver.store import accounts as stored
 from imserver.store.audit import Action, record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imserver.domain.model import MAX_SEQ
-from imserver.store import removal_queries as queries
+from imserver.store.retention import removal_queries as queries
 
 if TYPE_CHECKING:
     import apsw

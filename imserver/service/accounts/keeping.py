@@ -15,7 +15,7 @@ from imserver.store import accounts as stored
 from imserver.store.audit import Author
 
 if TYPE_CHECKING:
-    from imserver.service.accounts import Accounts
+    from imserver.service.accounts.registry import Accounts
     from imserver.service.engine import Engine
     from imserver.store.accounts import Account, Use
     from imserver.store.transaction import Transaction

@@ -18,15 +18,17 @@ import apsw
 from msgspec import json, structs
 
 from imserver.domain.model import MESSAGE_TYPES, Event
-from imserver.store import files, queries, reading, removal
-from imserver.store import removal_queries as removing
-from imserver.store.backup import reporting
+from imserver.store import queries, reading
 from imserver.store.database import StoreError
+from imserver.store.retention import removal
+from imserver.store.retention import removal_queries as removing
+from imserver.store.tools import whole_files as files
+from imserver.store.tools.backup import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imserver.store.files import Progress
+    from imserver.store.tools.whole_files import Progress
     from imserver.store.transaction import Transaction
 
 REWRITE_DUE: Final = "rewrite_due"  # a key of `meta`

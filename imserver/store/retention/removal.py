@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from imserver.domain.model import DAY_MS, MAX_SEQ
 from imserver.store import queries as common
 from imserver.store import reading
-from imserver.store import removal_queries as queries
+from imserver.store.retention import removal_queries as queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

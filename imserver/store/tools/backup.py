@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
-from imserver.store import files, reading
+from imserver.store import reading
 from imserver.store.database import StoreError, fold_wal, read_beside
+from imserver.store.tools import whole_files as files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from imserver.store.files import Progress
+    from imserver.store.tools.whole_files import Progress
 
 _PAGES: Final = 1024  # copied between two reports
 _INSTRUCTIONS: Final = 1_000_000  # of SQLite's machine between two reports while it verifies

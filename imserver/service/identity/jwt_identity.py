@@ -13,12 +13,12 @@ import jwt
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import Grant, check_user_id
-from imserver.service.identity import BearerIdentity
+from imserver.service.identity.modes import BearerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from imserver.service.jwt_keys import Keys
+    from imserver.service.identity.jwt_keys import Keys
 
 MAX_TOKEN: Final = 8 * 1024  # characters
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imserver.service.identity import BearerIdentity, must_change_first
+from imserver.service.identity.modes import BearerIdentity, must_change_first
 
 if TYPE_CHECKING:
     from imserver.domain.frames import Login
     from imserver.domain.model import Grant
     from imserver.live.hub import Session
-    from imserver.service.accounts import Accounts
+    from imserver.service.accounts.registry import Accounts
 
 
 class TokenIdentity(BearerIdentity):

@@ -22,13 +22,13 @@ from imserver.domain.frames import (
 )
 from imserver.domain.model import Event, Group, Invitation, Role, check_user_id, rfc3339
 from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
-from imserver.service.groups import (
+from imserver.service.groups.membership import (
     check_description,
     check_name,
     check_retention,
     no_such_group,
 )
-from imserver.service.notices import Notice, announce
+from imserver.service.groups.notices import Notice, announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import apsw
 
 from imserver.domain.model import MAX_USER_ID, MESSAGE_TYPES, SYSTEM_USER, Role
-from imserver.store import files, queries
-from imserver.store.backup import reporting
+from imserver.store import queries
 from imserver.store.database import read_beside, require_current
+from imserver.store.tools import whole_files as files
+from imserver.store.tools.backup import reporting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from imserver.store.files import Progress
+    from imserver.store.tools.whole_files import Progress
 
 MOST_EXAMPLES: Final = 5  # of what breaks a rule
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from imserver.store import files
-from imserver.store.backup import back_up
 from imserver.store.database import StoreError
+from imserver.store.tools import whole_files as files
+from imserver.store.tools.backup import back_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable

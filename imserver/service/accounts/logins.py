@@ -25,7 +25,7 @@ from imserver.domain.frames import (
 )
 from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password, normal
-from imserver.service.accounts import Accounts, digest_of
+from imserver.service.accounts.registry import Accounts, digest_of
 from imserver.service.engine import Caller, Command, Engine, Outcome
 from imserver.store import accounts as stored
 from imserver.store.audit import Action, record

@@ -32,8 +32,9 @@ from imserver.domain.model import (
     parse_message_id,
 )
 from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
-from imserver.service.groups import no_such_group
-from imserver.store import reading, removed
+from imserver.service.groups.membership import no_such_group
+from imserver.store import reading
+from imserver.store.retention import removed
 
 if TYPE_CHECKING:
     from imserver.store.transaction import Transaction

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Level, Role
-from imserver.store import removal_queries as queries
-from imserver.store.account_records import TOKENS_LEFT_OUT, Account, Audit
-from imserver.store.lines import Record, Target
+from imserver.store.retention import removal_queries as queries
+from imserver.store.tools.account_records import TOKENS_LEFT_OUT, Account, Audit
+from imserver.store.tools.lines import Record, Target
 
 # Columns that no line holds, and why not.
 LEFT_OUT: Final = {

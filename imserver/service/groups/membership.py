@@ -31,7 +31,7 @@ from imserver.domain.model import (
     check_user_id,
 )
 from imserver.service.engine import Caller, Command, Engine, Outcome
-from imserver.service.notices import Notice, announce
+from imserver.service.groups.notices import Notice, announce
 from imserver.store import reading
 
 if TYPE_CHECKING:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imserver.service.engine import Caller
-from imserver.service.groups import Leave
-from imserver.store import audit, erasure, files
+from imserver.service.groups.membership import Leave
+from imserver.store import audit
 from imserver.store.database import open_database, read_beside, require_current
+from imserver.store.tools import erasing as erasure
+from imserver.store.tools import whole_files as files
 from imserver.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from imserver.store.erasure import Erased
-    from imserver.store.files import Progress
+    from imserver.store.tools.erasing import Erased
+    from imserver.store.tools.whole_files import Progress
 
 
 def erase(

@@ -14,8 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Union
 import apsw
 import msgspec
 
-from imserver.store import files, reading, records, schema
-from imserver.store.check import check
+from imserver.store import reading, schema
 from imserver.store.database import (
     StoreError,
     fold_wal,
@@ -24,18 +23,21 @@ from imserver.store.database import (
     require_current,
     take_lock,
 )
-from imserver.store.lines import FORMAT, End, Header, Record, Target, UnknownUser
-from imserver.store.records import KINDS
-from imserver.store.restore import take_over
+from imserver.store.tools import records
+from imserver.store.tools import whole_files as files
+from imserver.store.tools.check import check
+from imserver.store.tools.lines import FORMAT, End, Header, Record, Target, UnknownUser
+from imserver.store.tools.records import KINDS
+from imserver.store.tools.restore import take_over
+from imserver.store.tools.user_export import SELECT_OF_USER
 from imserver.store.transaction import LONG_RUN
-from imserver.store.user_export import SELECT_OF_USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from imserver.store.files import Progress
-    from imserver.store.lines import Line
+    from imserver.store.tools.lines import Line
+    from imserver.store.tools.whole_files import Progress
 
 # All runs afresh, for messages that were not appended one by one: those of a run are as far
 # from each other in the conversation as among their sender's.

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from imserver.store import records
-from imserver.store.account_records import Account, Audit
+from imserver.store.tools import records
+from imserver.store.tools.account_records import Account, Audit
 
 if TYPE_CHECKING:
-    from imserver.store.lines import Record
+    from imserver.store.tools.lines import Record
 
 # The rows of each kind, as its `SELECT` gives them. `:uid` and `:user` say whose.
 SELECT_OF_USER: Final[dict[type[Record], str]] = {

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
-from imserver.store import backup, files, queries, reading, schema
+from imserver.store import queries, reading, schema
 from imserver.store.database import StoreError, newer, read_beside, schema_version, take_lock
+from imserver.store.tools import backup
+from imserver.store.tools import whole_files as files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imserver.store.files import Progress
+    from imserver.store.tools.whole_files import Progress
 
 # More messages than anyone stores between two backups, and nothing to an id: those have 63 bits.
 ASSUMED_LOST: Final = 1_000_000_000

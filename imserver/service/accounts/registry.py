@@ -9,7 +9,7 @@ Laws:
 - To use a token changes memory only. That it was used is stored now and then, many at a time: a
   killed server forgets the last hour's uses, and never a token.
 
-Owner of it all: `Accounts`. It knows digests only; see `service.token_identity`.
+Owner of it all: `Accounts`. It knows digests only; see `service.identity.token_identity`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from imserver.live.backoff import Backoff
     from imserver.live.hub import Hub
-    from imserver.service.passwords import Passwords
+    from imserver.service.accounts.hashing import Passwords
     from imserver.store.accounts import Account, Token
 
 _STORE_AFTER: Final = 3_600_000  # milliseconds between two times that a token's use is stored

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from imserver.store.lines import Record, Target
+from imserver.store.tools.lines import Record, Target
 
 # Who has the export must not be able to tell who is logged in from where, and after an import
 # everybody logs in anew.

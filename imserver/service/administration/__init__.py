@@ -1,0 +1,1 @@
+"""Operations for administrators of the server."""

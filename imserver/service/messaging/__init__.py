@@ -1,0 +1,1 @@
+"""Sending, reading, acknowledging and syncing messages."""

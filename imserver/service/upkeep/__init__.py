@@ -1,0 +1,1 @@
+"""What the server does by itself or an operator orders: retention and erasure."""

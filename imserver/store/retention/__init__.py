@@ -1,0 +1,1 @@
+"""Removing old messages, and what is known of them afterwards."""

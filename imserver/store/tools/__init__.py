@@ -1,0 +1,1 @@
+"""Backup, restore, check, export, import and erasure of a database."""
