@@ -78,6 +78,9 @@ class Database:
         connection = apsw.Connection(self.path, flags=flags, statementcachesize=200)
         self._connections.append(connection)
         connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        # Plans must not depend on bound values: SQLite is built with STAT4 here, and would compile
+        # a statement anew at nearly every execution with another parameter.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA temp_store = MEMORY")

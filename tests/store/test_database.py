@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from imserver.store import schema
+from imserver.store import queries, schema
 from imserver.store.database import StoreError, open_database
 
 if TYPE_CHECKING:
@@ -313,3 +313,22 @@ def process(path: Path, prelude: str = "") -> Iterator[subprocess.Popen[str]]:
             yield child
         finally:
             child.kill()
+
+
+def test_other_parameters_compile_no_statement_anew(tmp_path: Path) -> None:
+    compiling = []
+
+    def note(*action: object) -> int:  # SQLite asks the authorizer whenever it compiles
+        compiling.append(action)
+        return apsw.SQLITE_OK
+
+    with open_database(str(tmp_path / "im.db")) as database:
+        for connection in (database.writer, database.reader()):
+            connection.authorizer = note
+            ask = {"cid": 1, "uid": 1, "level": 1, "self": False, "upto": 9}
+            connection.execute(queries.FIRST_HOLE, ask | {"after": 0}).fetchall()
+            assert compiling
+            compiling.clear()
+            for after in range(1, 9):
+                connection.execute(queries.FIRST_HOLE, ask | {"after": after}).fetchall()
+            assert not compiling
