@@ -16,7 +16,7 @@ _ELSEWHERE = {  # commands by the module and name of what they are
     "audit": ("imserver.administration.audit", "audit"),
     "backup": ("imserver.maintenance", "backup"),
     "cert": ("imserver.cert", "cert"),
-    "chat": ("imserver.chat.command", "chat"),
+    "chat": ("imserver.chat.start", "chat"),
     "check": ("imserver.maintenance", "check"),
     "erase": ("imserver.maintenance", "erase"),
     "export": ("imserver.maintenance", "export"),

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from imserver.bench import report, runner
-from imserver.bench.errors import LoadError
 from imserver.bench.load import Load
+from imserver.bench.load_error import LoadError
 from imserver.bench.scenarios.table import SCENARIOS
 from imserver.bench.target import GivenServer, OwnServer
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imserver.bench import load as loads
-    from imserver.bench.target import Target
+    from imserver.bench.target import BenchTarget
 
 ALL: Final = "all"
 _F = TypeVar("_F", bound="Callable[..., Any]")
@@ -101,7 +101,7 @@ def bench(
     """
     # Whoever ends us must not leave a server behind.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    target: Target
+    target: BenchTarget
     try:
         target = OwnServer(data, config) if url is None else GivenServer(url, server_pid)
         environment = runner.environment(data)
@@ -128,7 +128,11 @@ def bench(
 
 
 def _load(
-    name: str, target: Target, core: str | None, ca_file: Path | None, parameters: dict[str, Any]
+    name: str,
+    target: BenchTarget,
+    core: str | None,
+    ca_file: Path | None,
+    parameters: dict[str, Any],
 ) -> loads.Load:
     given = {name: value for name, value in parameters.items() if value is not None}
     return Load(
@@ -141,7 +145,9 @@ def _load(
     )
 
 
-def _measure(target: Target, load: loads.Load, runs: int, server_core: str | None) -> runner.Report:
+def _measure(
+    target: BenchTarget, load: loads.Load, runs: int, server_core: str | None
+) -> runner.Report:
     core = None if server_core is None else int(server_core)
     console = Console(stderr=True)
     with Progress(
@@ -155,7 +161,7 @@ def _measure(target: Target, load: loads.Load, runs: int, server_core: str | Non
     ) as bar:
         task = bar.add_task("starting", total=1.0)
 
-        def progress(number: int, said: loads.Progress) -> None:
+        def progress(number: int, said: loads.Progressed) -> None:
             bar.update(
                 task, completed=said.done, description=f"run {number + 1} of {runs}: {said.doing}"
             )

@@ -43,14 +43,14 @@ class Load(Struct, frozen=True, kw_only=True):
         return ssl.create_default_context(cafile=self.ca_file) if self.secure else None
 
 
-class Progress(Struct, frozen=True):
+class Progressed(Struct, frozen=True):
     """How far a run has come."""
 
     doing: str
     done: float  # 0 to 1
 
 
-class Outcome(Struct, frozen=True):
+class Measured(Struct, frozen=True):
     """What a run measured, by the names of the scenario's figures."""
 
     figures: dict[str, float]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 from imserver.transport.tls import TlsSocket
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Securing = Callable[[socket.socket], socket.socket]
 clock = time.perf_counter
 
 
-class Connection:
+class LoadConnection:
     """One socket, and the wire that understands it."""
 
     __slots__ = ("_loop", "_opened", "_script", "_secure", "_sock", "_unsent", "changed", "handle",
@@ -51,10 +51,10 @@ class Connection:
         self._loop = loop
         self._sock = sock
         self._unsent = b""
-        self._opened: Callable[[Connection], None] | None = None
+        self._opened: Callable[[LoadConnection], None] | None = None
         self._script: Generator[bytes, bytes, bytes] | None = None
 
-    def begin(self, host: str, opened: Callable[[Connection], None]) -> None:
+    def begin(self, host: str, opened: Callable[[LoadConnection], None]) -> None:
         """Speak the wire's opening; calls `opened` when it is through."""
         self._opened = opened
         self._script = self.wire.opening(host)
@@ -163,13 +163,13 @@ class Loop:
         self, progress: Callable[[str, float], None], tls: ssl.SSLContext | None = None
     ) -> None:
         self._epoll = select.epoll()
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, LoadConnection] = {}
         self._progress = progress
         self._tls = tls
         if tls is not None:
             tls.sslsocket_class = TlsSocket
 
-    def watch(self, sock: socket.socket, connection: Connection, events: int) -> None:
+    def watch(self, sock: socket.socket, connection: LoadConnection, events: int) -> None:
         """From now on the connection hears of its socket."""
         self._connections[sock.fileno()] = connection
         self._epoll.register(sock, events)
@@ -180,7 +180,7 @@ class Loop:
 
     def open(
         self, address: tuple[str, int], wires: Sequence[Wire], sources: Sequence[str] = ()
-    ) -> list[Connection]:
+    ) -> list[LoadConnection]:
         """Open a session for each wire, many at once; from `sources` in turn where given.
 
         Raises:
@@ -188,17 +188,17 @@ class Loop:
             OSError: a connection cannot be had.
         """
         waiting = deque(enumerate(wires))
-        opened: list[Connection] = []
-        made: list[Connection] = []
+        opened: list[LoadConnection] = []
+        made: list[LoadConnection] = []
 
-        def begin_next(done: Connection | None = None) -> None:
+        def begin_next(done: LoadConnection | None = None) -> None:
             if done is not None:
                 opened.append(done)
             if waiting:
                 number, wire = waiting.popleft()
                 source = sources[number % len(sources)] if sources else None
                 sock = _connect(address, source)
-                connection = Connection(self, sock, wire, self._securing(address[0]))
+                connection = LoadConnection(self, sock, wire, self._securing(address[0]))
                 made.append(connection)
                 connection.begin(f"{address[0]}:{address[1]}", begin_next)
 
@@ -268,7 +268,7 @@ class Loop:
                 raise LoadError(f"{what} within {_SETTLING_PATIENCE:.0f} s")
             self.turn(_SLICE)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: LoadConnection) -> None:
         """Close one connection."""
         self._connections = {
             number: other for number, other in self._connections.items() if other is not connection

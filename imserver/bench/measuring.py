@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from imserver.bench import machine
-from imserver.bench.loop import Connection, Loop, clock
+from imserver.bench.loop import LoadConnection, Loop, clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Field:
         """A message's content, of the size asked for."""
         return "".join(self.random.choices(_LETTERS, k=self.load.size - 1)) + "."
 
-    def open(self, count: int, sources: Sequence[str] = ()) -> list[Connection]:
+    def open(self, count: int, sources: Sequence[str] = ()) -> list[LoadConnection]:
         """Sessions of users 0 to `count` - 1."""
         wires = [self.load.wire(self.user(number), self.random) for number in range(count)]
         return self.loop.open(self.load.address, wires, sources)

@@ -14,15 +14,15 @@ import msgspec
 from msgspec import Struct
 
 from imserver.bench import machine, stored
+from imserver.bench.load_process import measure
 from imserver.bench.measuring import medians
-from imserver.bench.process import measure
 from imserver.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imserver.bench.load import Load, Progress
-    from imserver.bench.target import Target
+    from imserver.bench.load import Load, Progressed
+    from imserver.bench.target import BenchTarget
 
 _SATURATED: Final = 90.0  # percent of a core
 _CROWDED: Final = 20.0  # percent of a core, used by processes that are not ours
@@ -41,12 +41,12 @@ class Report(Struct, frozen=True):
 
 
 def run(
-    target: Target,
+    target: BenchTarget,
     load: Load,
     *,
     runs: int,
     server_core: int | None,
-    progress: Callable[[int, Progress], None],
+    progress: Callable[[int, Progressed], None],
 ) -> Report:
     """Measure one scenario; `load` lacks its server only. Calls `progress` with the run's number.
 
@@ -66,7 +66,7 @@ def run(
 
 
 def _run_once(
-    target: Target, load: Load, server_core: int | None, progress: Callable[[Progress], None]
+    target: BenchTarget, load: Load, server_core: int | None, progress: Callable[[Progressed], None]
 ) -> dict[str, float]:
     with target.running(server_core) as server:
         before = None if server.database is None else stored.look(server.database)

@@ -1,6 +1,6 @@
 """What is measured: a server that is started for the run, or one that runs already.
 
-A `Target` can be measured again and again, each time afresh. Ours is here; peers are others.
+A `BenchTarget` can be measured again and again, each time afresh. Ours is here; peers are others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 import imserver
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 from imserver.bench.wire import ImWire
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Running:
     secure: bool = False  # it speaks TLS
 
 
-class Target(Protocol):
+class BenchTarget(Protocol):
     """A server that can be measured."""
 
     name: str
@@ -70,7 +70,7 @@ class OwnServer:
 
     @contextmanager
     def running(self, core: int | None) -> Generator[Running, None, None]:
-        """See `Target`. Leaving the context stops the server in order."""
+        """See `BenchTarget`. Leaving the context stops the server in order."""
         with tempfile.TemporaryDirectory(prefix="imserver-bench-") as folder:
             data = Path(folder) if self._data is None else self._data.resolve()
             begin = time.perf_counter()
@@ -113,7 +113,7 @@ class GivenServer:
 
     @contextmanager
     def running(self, core: int | None) -> Generator[Running, None, None]:
-        """See `Target`; nothing is started, nothing is stopped."""
+        """See `BenchTarget`; nothing is started, nothing is stopped."""
         if core is not None and self._pid is not None:
             os.sched_setaffinity(self._pid, {core})
         yield Running(self._address, self._pid, secure=self._secure)

@@ -11,7 +11,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 
 if TYPE_CHECKING:
     import ssl

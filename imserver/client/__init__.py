@@ -12,10 +12,8 @@ Each message is seen once and in order, across reconnects and restarts of the se
 
 from __future__ import annotations
 
-from imserver.client.accounts import log_in
 from imserver.client.client import Client, open_client
-from imserver.client.connection import Patience
-from imserver.client.errors import (
+from imserver.client.client_errors import (
     ClientClosed,
     ClientError,
     ConnectionLost,
@@ -23,8 +21,10 @@ from imserver.client.errors import (
     Unreachable,
     Unread,
 )
-from imserver.client.events import Disconnected, Event, Gap, Reconnected
+from imserver.client.client_events import Disconnected, Event, Gap, Reconnected
+from imserver.client.connection import Patience
 from imserver.client.inbox import SyncPage
+from imserver.client.sign_in import log_in, log_out, set_password
 from imserver.domain.errors import Code
 from imserver.domain.frames import AuthSession, StatusChange, TokenIssued
 from imserver.domain.model import Group, Invitation, Member, Message
@@ -52,5 +52,7 @@ __all__ = [
     "Unreachable",
     "Unread",
     "log_in",
+    "log_out",
     "open_client",
+    "set_password",
 ]

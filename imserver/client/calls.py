@@ -19,7 +19,7 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from imserver.client.errors import ClientError, ConnectionLost, Refused
+from imserver.client.client_errors import ClientError, ConnectionLost, Refused
 from imserver.domain.errors import CloseCode, Code
 from imserver.domain.frames import ERROR_TYPE, Envelope, encode_json, frame
 

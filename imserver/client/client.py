@@ -21,12 +21,13 @@ import httpx
 import msgspec
 import trio
 
-from imserver.client.accounts import AccountCalls
-from imserver.client.connection import Patience, parse_url
-from imserver.client.errors import ClientClosed, Unreachable, Unread
-from imserver.client.groups import GroupCalls
+from imserver.client.account_calls import AccountCalls
+from imserver.client.client_errors import ClientClosed, Unreachable, Unread
+from imserver.client.connection import Patience
+from imserver.client.group_calls import GroupCalls
 from imserver.client.inbox import Inbox, SyncPage
 from imserver.client.lifeline import Lifeline
+from imserver.client.route import Route
 from imserver.domain import frames
 from imserver.domain.model import Message, parse_message_id
 
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from imserver.client.connection import Address
-    from imserver.client.events import Event
+    from imserver.client.client_events import Event
 
 T = TypeVar("T")
 
@@ -53,6 +53,7 @@ async def open_client(
     buffer: int = 256,
     patience: Patience | None = None,
     tls: ssl.SSLContext | None = None,
+    proxy: str | None = None,
 ) -> AsyncIterator[Client]:
     """A client that is logged in as `user_id` while the context lasts.
 
@@ -72,13 +73,15 @@ async def open_client(
             on the server, and asked for later.
         patience: how long to wait for what.
         tls: for `https` and `wss`; the default trusts what the system trusts.
+        proxy: an HTTP proxy, `http://proxy:3128`, for everything that this client does; the
+            environment (`HTTP_PROXY` and others) is not read.
 
     Raises:
-        ValueError: the url, cursor or buffer cannot be used.
+        ValueError: the url, proxy, cursor or buffer cannot be used.
         Unreachable: there is no such server now.
         Refused: the login was refused.
     """
-    address = parse_url(url)
+    route = Route(url, tls, proxy)
     position = None
     if cursor is not None:
         position = parse_message_id(cursor)
@@ -93,13 +96,13 @@ async def open_client(
         return frames.Login(user_id, shown, platform)
 
     patience = patience or Patience()
-    line = Lifeline(address, login, inbox, patience, tls)
+    line = Lifeline(route, login, inbox, patience)
     lone: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(line.run)
             try:
-                yield Client(user_id, address, line, inbox, patience, tls)
+                yield Client(user_id, route, line, inbox, patience)
             finally:
                 line.fail(ClientClosed("the client is closed"))
                 nursery.cancel_scope.cancel()
@@ -126,18 +129,16 @@ class Client(GroupCalls, AccountCalls):
     def __init__(
         self,
         user_id: str,
-        address: Address,
+        route: Route,
         line: Lifeline,
         inbox: Inbox | None,
         patience: Patience,
-        tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(line)
         self.user_id = user_id
-        self._address = address
+        self._route = route
         self._inbox = inbox
         self._patience = patience
-        self._tls = tls
         self._reading = False  # somebody iterates
 
     @property
@@ -266,10 +267,8 @@ class Client(GroupCalls, AccountCalls):
 
     async def _get(self, path: str, answer: type[T]) -> T:
         try:
-            async with httpx.AsyncClient(
-                verify=self._tls or True, timeout=self._patience.answer
-            ) as http:
-                response = await http.get(self._address.rest + path)
+            async with self._route.http(self._patience.answer) as http:
+                response = await http.get(path)
             return msgspec.json.decode(response.content, type=answer)
         except (httpx.HTTPError, msgspec.DecodeError) as error:
             raise Unreachable(f"{path}: {error}") from None

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-import ssl
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import trio
@@ -16,7 +14,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_str
 from wsproto.utilities import LocalProtocolError
 
 from imserver.client.calls import Call, Calls
-from imserver.client.errors import ClientError, Unreachable
+from imserver.client.client_errors import ClientError, Unreachable
 from imserver.domain.errors import ApiError
 from imserver.domain.frames import (
     Envelope,
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from trio_websocket import WebSocketConnection
+
+    from imserver.client.route import Route
 
 
 logger = logging.getLogger(__name__)
@@ -49,38 +49,6 @@ class Patience(Struct, frozen=True, kw_only=True):
     answer: float = 15.0  # without a byte while an answer is due; then the connection is dead
     first_delay: float = 0.5  # the most before the first attempt to reconnect; doubles
     most_delay: float = 30.0  # the most before any later one
-
-
-class Address(NamedTuple):
-    """Where a server is."""
-
-    secure: bool
-    host: str
-    port: int
-    path: str  # of the WebSocket
-    rest: str  # where REST is served, without a slash at the end
-
-    @property
-    def host_header(self) -> str:
-        """Host and port as HTTP wants them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
-
-
-def parse_url(url: str) -> Address:
-    """Understand `http://host:port`, or `https`, `ws`, `wss`; a path is a prefix.
-
-    Raises:
-        ValueError: it is no such URL.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        raise ValueError(f"{url!r} is not a URL like http://127.0.0.1:8080")
-    secure = parts.scheme in ("https", "wss")
-    prefix = parts.path.rstrip("/").removesuffix("/ws")
-    rest = urlunsplit(("https" if secure else "http", parts.netloc, prefix, "", ""))
-    port = parts.port or (443 if secure else 80)
-    return Address(secure, parts.hostname, port, f"{prefix}/ws", rest)
 
 
 class Ended(NamedTuple):
@@ -118,19 +86,17 @@ class _Watched:
         return data
 
 
-class Connection:
+class ServerConnection:
     """One connection; `run` is called once."""
 
     def __init__(
         self,
-        address: Address,
-        tls: ssl.SSLContext | None,
+        route: Route,
         patience: Patience,
         calls: Calls,
         receive: Callable[[Envelope], None],
     ) -> None:
-        self._address = address
-        self._tls = tls
+        self._route = route
         self._patience = patience
         self._calls = calls
         self._receive = receive  # takes each frame
@@ -191,27 +157,14 @@ class Connection:
             done.set()
 
     async def _connect(self, deadline: float) -> trio.abc.Stream:
-        address = self._address
         with trio.move_on_at(deadline):
             try:
-                stream = await trio.open_tcp_stream(address.host, address.port)
-                return await self._secure(stream) if address.secure else stream
+                return await self._route.stream()
             except trio.BrokenResourceError as error:
                 raise Unreachable(f"no TLS with the server: {error.__cause__ or error}") from None
             except OSError as error:
                 raise Unreachable(_sentence(error)) from None
         raise Unreachable("the server does not answer")
-
-    async def _secure(self, stream: trio.SocketStream) -> trio.abc.Stream:
-        context = self._tls or ssl.create_default_context()
-        name = self._address.host
-        secure = trio.SSLStream(stream, context, server_hostname=name, https_compatible=True)
-        try:
-            await secure.do_handshake()
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return secure
 
     async def _shake_hands(
         self, nursery: trio.Nursery, stream: trio.abc.Stream, deadline: float
@@ -221,8 +174,8 @@ class Connection:
             return await wrap_client_stream(
                 nursery,
                 watched,  # type: ignore[arg-type]
-                self._address.host_header,
-                self._address.path,
+                self._route.address.host_header,
+                self._route.address.path,
                 max_message_size=_MOST_FRAME_BYTES,
                 receive_buffer_size=_READ_BYTES,
             )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from imserver.client.events import Disconnected, Event, Gap, Reconnected
+from imserver.client.client_events import Disconnected, Event, Gap, Reconnected
 from imserver.domain.frames import MAX_LIMIT, StatusChange, SyncOffline
 from imserver.domain.model import FAILED, SYSTEM_USER, Message, message_id, parse_message_id
 

@@ -11,21 +11,21 @@ import msgspec
 import trio
 
 from imserver.client.calls import Calls
-from imserver.client.connection import Connection
-from imserver.client.errors import ClientError, ConnectionLost, Refused, Unreachable
-from imserver.client.events import Disconnected
+from imserver.client.client_errors import ClientError, ConnectionLost, Refused, Unreachable
+from imserver.client.client_events import Disconnected
+from imserver.client.connection import ServerConnection
 from imserver.client.inbox import SyncPage
 from imserver.domain import frames
 from imserver.domain.errors import CloseCode, Code
 from imserver.domain.model import Invitation, Message
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable
 
     from imserver.client.calls import Call
-    from imserver.client.connection import Address, Ended, Patience
+    from imserver.client.connection import Ended, Patience
     from imserver.client.inbox import Inbox
+    from imserver.client.route import Route
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +45,15 @@ class Lifeline:
 
     def __init__(
         self,
-        address: Address,
+        route: Route,
         login: Callable[[], Awaitable[frames.Login]],
         inbox: Inbox | None,
         patience: Patience,
-        tls: ssl.SSLContext | None,
     ) -> None:
-        self._address = address
+        self._route = route
         self._login = login
         self._inbox = inbox
         self._patience = patience
-        self._tls = tls
         self._calls = Calls()
         self._scope = trio.CancelScope()  # of everything that runs
         self._failure: ClientError | None = None  # why there will be no connection any more
@@ -75,13 +73,13 @@ class Lifeline:
             Unreachable, Refused: there is no such server now, or it does not want this user.
         """
         self._begin = task_status.started
-        backoff = Backoff(self._patience.first_delay, self._patience.most_delay)
+        delays = Delays(self._patience.first_delay, self._patience.most_delay)
         with self._scope:
             while True:
                 login = await self._login()
                 began = trio.current_time()
-                connection = Connection(
-                    self._address, self._tls, self._patience, self._calls, self._receive
+                connection = ServerConnection(
+                    self._route, self._patience, self._calls, self._receive
                 )
                 delay = 0.0
                 try:
@@ -95,10 +93,10 @@ class Lifeline:
                         raise Unreachable(ended.reason)
                     self._disconnect(ended)
                     if trio.current_time() - began >= _STABLE:
-                        backoff.reset()
+                        delays.reset()
                     if ended.code == CloseCode.RATE_LIMITED:
                         delay = _DEFAULT_PAUSE
-                await trio.sleep(delay + backoff.next())
+                await trio.sleep(delay + delays.next())
         if not self._started:
             self.check()
 
@@ -260,7 +258,7 @@ class Lifeline:
         return page
 
 
-class Backoff:
+class Delays:
     """Delays that double up to a limit, each drawn evenly from zero up ("full jitter")."""
 
     def __init__(self, first: float, most: float) -> None:

@@ -23,14 +23,14 @@ from rich.console import Console
 from rich.table import Table
 
 from imserver.bench import machine
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 from imserver.bench.loop import Loop, clock
 from imserver.bench.measuring import Usage, percentile
 from imserver.bench.report import show_environment
 from imserver.bench.runner import environment
 from imserver.bench.scenarios.asking import Asking
-from imserver.bench.scenarios.direct import Pair
-from imserver.bench.scenarios.sync import SyncWire
+from imserver.bench.scenarios.direct import TalkingPair
+from imserver.bench.scenarios.paging import SyncWire
 from imserver.bench.target import OwnServer
 from imserver.bench.wire import ImWire
 from tests.bench.generate import POPULAR, UNREAD, WRITER, generate, group, user
@@ -38,7 +38,7 @@ from tests.bench.generate import POPULAR, UNREAD, WRITER, generate, group, user
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from imserver.bench.loop import Connection
+    from imserver.bench.loop import LoadConnection
     from imserver.bench.target import Running
 
 SIZES: Final = (10_000, 1_000_000, 10_000_000)
@@ -212,12 +212,12 @@ def _write(loop: Loop, server: Running) -> dict[str, float]:
         "send_group": percentile(sorted(in_group[1:]), 0.5),
     }
     wires = [ImWire(user(1000 + number), Random(number)) for number in range(2 * _PAIRS)]
-    connections: list[Connection] = loop.open(server.address, wires)
+    connections: list[LoadConnection] = loop.open(server.address, wires)
     pairs = []
     for number in range(0, 2 * _PAIRS, 2):
         sender, receiver = connections[number : number + 2]
         sender.wire.compose("x" * 60, to=user(1001 + number), group=False, idempotent=False)
-        pair = Pair(sender, receiver)
+        pair = TalkingPair(sender, receiver)
         sender.changed = receiver.changed = pair.advance
         pairs.append(pair)
     for pair in pairs:

@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 from imserver.bench.loop import Loop, clock
 from imserver.bench.measuring import percentile
 from imserver.bench.report import show_environment

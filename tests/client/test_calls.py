@@ -11,8 +11,8 @@ import trio.testing
 
 from imserver.client import ClientClosed, ClientError, Code, ConnectionLost, Refused
 from imserver.client.calls import Call, Calls
-from imserver.client.connection import parse_url
 from imserver.client.lifeline import Backoff
+from imserver.client.route import parse_url
 from imserver.domain.errors import CloseCode
 from imserver.domain.frames import Heartbeat, HeartbeatAnswer, SendMessage, decode_envelope
 

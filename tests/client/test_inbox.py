@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from imserver.client.events import Disconnected, Gap, Reconnected
+from imserver.client.client_events import Disconnected, Gap, Reconnected
 from imserver.client.inbox import MOST_OWN, Inbox, SyncPage
 from imserver.domain.frames import StatusChange
 from imserver.domain.model import Message, message_id, parse_message_id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import msgspec
 import pytest
 
-from imserver.chat.command import TOKEN_VARIABLE
+from imserver.chat.start import TOKEN_VARIABLE
 from imserver.config import (
     CONFIG_VARIABLE,
     Config,

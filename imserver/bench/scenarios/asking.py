@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imserver.bench.loop import Connection, clock
+from imserver.bench.loop import LoadConnection, clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Asking:
     """Keeps one connection busy; its wire's `acked` counts the answers."""
 
-    def __init__(self, connection: Connection, request: Callable[[], bytes]) -> None:
+    def __init__(self, connection: LoadConnection, request: Callable[[], bytes]) -> None:
         self.to_answer: list[float] = []  # seconds
         self.asked = 0
         self.going = True  # False: what is under way is the last

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from imserver.bench.loop import Connection, clock
+from imserver.bench.loop import LoadConnection, clock
 from imserver.bench.measuring import Field, Usage, latencies
 
 if TYPE_CHECKING:
     from imserver.bench.wire import Wire
 
 
-class Pair:
+class TalkingPair:
     """Who writes, who reads, and the times of what is under way between them.
 
     `advance` is to be called when something has arrived at either.
     """
 
-    def __init__(self, sender: Connection, receiver: Connection) -> None:
+    def __init__(self, sender: LoadConnection, receiver: LoadConnection) -> None:
         self.acked = 0
         self.received = 0
         self.sent = 0
@@ -79,7 +79,7 @@ def run(field: Field) -> dict[str, float]:
             group=False,
             idempotent=load.idempotent,
         )
-        pair = Pair(sender, receiver)
+        pair = TalkingPair(sender, receiver)
         sender.changed = receiver.changed = pair.advance
         pairs.append(pair)
     for pair in pairs:

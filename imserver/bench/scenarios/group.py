@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imserver.bench.loop import Connection, clock
+from imserver.bench.loop import LoadConnection, clock
 from imserver.bench.measuring import Field, Usage, latencies
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class FanOut:
     """Who writes, who reads, and how far each message has come."""
 
-    def __init__(self, sender: Connection, receivers: Sequence[Connection]) -> None:
+    def __init__(self, sender: LoadConnection, receivers: Sequence[LoadConnection]) -> None:
         self.delivered = 0
         self.complete = 0  # messages that everyone has
         self.sent = 0

@@ -10,7 +10,7 @@ import resource
 from typing import TYPE_CHECKING, Final
 
 from imserver.bench import machine
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 from imserver.bench.loop import clock
 from imserver.bench.measuring import Field, Usage
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from imserver.bench.loop import clock
 from imserver.bench.measuring import Field, Usage, latencies
-from imserver.bench.scenarios.direct import Pair
+from imserver.bench.scenarios.direct import TalkingPair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ def _partner(number: int) -> int:
     return number ^ 1
 
 
-def _both(there: Pair, back: Pair) -> Callable[[], None]:
+def _both(there: TalkingPair, back: TalkingPair) -> Callable[[], None]:
     def advance() -> None:
         there.advance()
         back.advance()
@@ -43,7 +43,7 @@ def run(field: Field) -> dict[str, float]:
             idempotent=load.idempotent,
         )
     pairs = [
-        Pair(connection, connections[_partner(number)])
+        TalkingPair(connection, connections[_partner(number)])
         for number, connection in enumerate(connections)
     ]
     for number, connection in enumerate(connections):

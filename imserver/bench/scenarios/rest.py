@@ -7,7 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 from imserver.bench.loop import clock
 from imserver.bench.measuring import Field, Usage, latencies
 from imserver.bench.scenarios.asking import Asking

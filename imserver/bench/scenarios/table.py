@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from imserver.bench.scenarios import direct, group, idle, latency, rest, sync
+from imserver.bench.scenarios import direct, group, idle, latency, paging, rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,7 +108,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             "sync",
             "{connections} session(s) paging through {backlog} messages, {page} a page",
-            sync.run,
+            paging.run,
             (
                 Figure("messages", "messages", "/s"),
                 Figure("pages", "pages", "/s", 1),

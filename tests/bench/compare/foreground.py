@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Final
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence

@@ -17,7 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imserver.bench import stored
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 from imserver.bench.loop import Loop
 from imserver.bench.target import OwnServer
 from imserver.bench.wire import ImWire, Wire

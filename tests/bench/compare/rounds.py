@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
+from imserver.bench.load_process import measure
 from imserver.bench.measuring import Field, medians
-from imserver.bench.process import measure
 from imserver.bench.runner import warnings
 
 if TYPE_CHECKING:

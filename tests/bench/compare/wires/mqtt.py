@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

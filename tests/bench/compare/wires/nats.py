@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -6,7 +6,7 @@ import base64
 import re
 from typing import TYPE_CHECKING, Final
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

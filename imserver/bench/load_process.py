@@ -8,8 +8,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final
 
-from imserver.bench.errors import LoadError
-from imserver.bench.load import Failure, Load, Outcome, Progress
+from imserver.bench.load import Failure, Load, Measured, Progressed
+from imserver.bench.load_error import LoadError
 from imserver.bench.loop import clock
 from imserver.bench.measuring import Field
 from imserver.bench.scenarios.table import SCENARIOS
@@ -22,7 +22,7 @@ _BETWEEN_REPORTS: Final = 0.1  # seconds
 _END_SECONDS: Final = 5.0
 
 
-def measure(load: Load, progress: Callable[[Progress], None]) -> dict[str, float]:
+def measure(load: Load, progress: Callable[[Progressed], None]) -> dict[str, float]:
     """Run a load in a process of its own, and return its figures.
 
     Raises:
@@ -40,9 +40,9 @@ def measure(load: Load, progress: Callable[[Progress], None]) -> dict[str, float
             except EOFError:
                 raise LoadError("the load process died") from None
             match said:
-                case Progress():
+                case Progressed():
                     progress(said)
-                case Outcome(figures):
+                case Measured(figures):
                     return figures
                 case Failure(sentence):
                     raise LoadError(sentence)
@@ -66,7 +66,7 @@ def _work(load: Load, pipe: Connection) -> None:
         nonlocal last
         if clock() - last >= _BETWEEN_REPORTS:
             last = clock()
-            pipe.send(Progress(doing, min(done, 1.0)))
+            pipe.send(Progressed(doing, min(done, 1.0)))
 
     try:
         field = Field(load, progress)
@@ -81,4 +81,4 @@ def _work(load: Load, pipe: Connection) -> None:
     except OSError as error:
         pipe.send(Failure(f"the connection to the server failed: {error}"))
     else:
-        pipe.send(Outcome(figures))
+        pipe.send(Measured(figures))

@@ -14,7 +14,9 @@ class Unreachable(ClientError):
 class ConnectionLost(ClientError):
     """The connection ended before the answer, and the request is not one to repeat blindly.
 
-    Only creating a group is like that: whether it was created is unknown.
+    Whether it was done is unknown. The calls that can raise this say so: among others creating
+    and dissolving a group, removing a member, handing a group over, and what revokes tokens or
+    changes a password.
     """
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.bench.errors import LoadError
+from imserver.bench.load_error import LoadError
 from imserver.bench.loop import clock
 from imserver.bench.measuring import Field, Usage, latencies
 from imserver.bench.scenarios.asking import Asking

@@ -4,52 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
-import msgspec
-
-from imserver.client.connection import parse_url
-from imserver.client.errors import Refused, Unreachable
 from imserver.domain import frames
 
 if TYPE_CHECKING:
-    import ssl
-
     from imserver.client.lifeline import Lifeline
-
-_TIMEOUT = 30.0  # seconds; a password takes its time
-
-
-async def log_in(
-    url: str,
-    user_id: str,
-    password: str,
-    *,
-    device: str | None = None,
-    platform: str = "python",
-    tls: ssl.SSLContext | None = None,
-) -> frames.TokenIssued:
-    """A token for a password, to be given to `open_client`; asked over REST.
-
-    Raises:
-        ValueError: the url cannot be used.
-        Refused: among others `wrong_credentials`, and `rate_limited` after wrong guesses.
-        Unreachable: no answer.
-    """
-    request = frames.PasswordLogin(user_id, password, device, platform)
-    place = parse_url(url).rest + "/api/v1/auth/login"
-    try:
-        async with httpx.AsyncClient(verify=tls or True, timeout=_TIMEOUT) as http:
-            response = await http.post(
-                place,
-                content=msgspec.json.encode(request),
-                headers={"Content-Type": "application/json"},
-            )
-        if response.status_code != 200:
-            body = msgspec.json.decode(response.content, type=frames.ErrorBody)
-            raise Refused(body.code, body.error, body.retry_after_ms)
-        return msgspec.json.decode(response.content, type=frames.TokenIssued)
-    except (httpx.HTTPError, msgspec.DecodeError) as error:
-        raise Unreachable(f"{place}: {error}") from None
 
 
 class AccountCalls:
