@@ -28,7 +28,7 @@ from imserver.live.backoff import Backoff
 from imserver.live.hub import Hub
 from imserver.live.rates import Rate
 from imserver.live.sweeper import Sweeper
-from imserver.process import room_for_connections
+from imserver.resources import room_for_connections
 from imserver.service.accounts.keeping import begin, tend
 from imserver.service.accounts.registry import Accounts
 from imserver.service.admission import Admission, Budget

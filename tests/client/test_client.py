@@ -403,7 +403,9 @@ async def test_a_cumulative_ack_is_told_as_one() -> None:
         assert (change.message_id, change.status, change.cumulative) == (last.id, "read", True)
 
 
-@pytest.mark.parametrize("modules", ["imserver.client", "imserver.cli", "imserver.chat.start"])
+@pytest.mark.parametrize(
+    "modules", ["imserver.client", "imserver.cli.program", "imserver.chat.start"]
+)
 def test_who_does_not_serve_does_not_load_the_server(modules: str) -> None:
     assert loaded_by(modules, "imserver.server") == []
     assert loaded_by(modules, "quart") == []

@@ -50,11 +50,11 @@ def objects(text: str) -> list[Any]:
 
 def test_every_flag_that_is_named_exists() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README.text)) - {"--help"}
-    context = click.Context(cli.main)
-    loaded = [cli.main.get_command(context, name) for name in cli.main.list_commands(context)]
+    context = click.Context(program)
+    loaded = [program.get_command(context, name) for name in program.list_commands(context)]
     known = {
         option
-        for command in (cli.main, bench, *loaded)
+        for command in (program, bench, *loaded)
         for parameter in command.params
         for option in parameter.opts
     }

@@ -77,13 +77,13 @@ async def test_killed_behind_the_answer_a_login_and_what_was_revoked_stand(tmp_p
 
 
 def test_a_server_without_accounts_starts_without_what_hashes_passwords() -> None:
-    assert loaded_by("imserver.cli, imserver.serving", "argon2") == []
+    assert loaded_by("imserver.cli.program, imserver.cli.serving", "argon2") == []
 
 
 HASHING = """
 import os
 from threading import Barrier, Thread
-from imserver.process import give_large_blocks_back
+from imserver.resources import give_large_blocks_back
 from imserver.service.accounts.hashing import Passwords
 
 def memory():

@@ -17,9 +17,9 @@ import click
 import pytest
 import trio
 
-from imserver.administration import common
-from imserver.administration.users import user as group
-from imserver.cli import main
+from imserver.cli import operator_calls
+from imserver.cli.program import program
+from imserver.cli.user_commands import user as group
 from imserver.domain.errors import CloseCode
 from imserver.store.audit import Action, Author, record
 from tests.contract.api import code_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from imserver.administration.control import Control
+    from imserver.cli.operator_calls import Control
 
 TOKEN_MODE = {"IMSERVER_AUTH_MODE": "token"}
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -85,7 +85,7 @@ class Commands:
         try:
             with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
                 # As a process, it has a thread and a loop of its own.
-                await trio.to_thread.run_sync(main.main, ["--config", str(config), *arguments])
+                await trio.to_thread.run_sync(program.main, ["--config", str(config), *arguments])
         finally:
             sys.stdin = before
         return int(ended.value.code or 0), out.getvalue(), err.getvalue()
@@ -520,7 +520,7 @@ def test_an_interrupted_command_ends_as_such(tmp_path: Path) -> None:
     context = click.Context(group)
     for work, end in ((interrupted, SystemExit), (broken, ExceptionGroup)):
         with pytest.raises(end) as ended:
-            common.run(context, None, str(tmp_path), work, founding=True)
+            operator_calls.run(context, None, str(tmp_path), work, founding=True)
         if end is SystemExit:
             assert ended.value.code == 130
 

@@ -197,4 +197,4 @@ def test_on_a_terminal_it_shows_how_far_it_is_and_leaves_nothing_running_when_en
 
 
 def test_who_serves_does_not_load_the_bench() -> None:
-    assert loaded_by("imserver.cli, imserver.serving", "imserver.bench") == []
+    assert loaded_by("imserver.cli.program, imserver.cli.serving", "imserver.bench") == []

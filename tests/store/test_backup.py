@@ -16,7 +16,7 @@ import apsw
 import pytest
 from click.testing import CliRunner
 
-from imserver.cli import main
+from imserver.cli.program import program
 from imserver.config import Backup, Config, ConfigError
 from imserver.store import schema
 from imserver.store.database import open_database
@@ -52,7 +52,7 @@ def names(folder: Path) -> list[str]:
 
 
 def run(*arguments: str | Path):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return CliRunner().invoke(program, [str(argument) for argument in arguments])
 
 
 def change(path: Path, sql: str) -> None:
@@ -203,13 +203,13 @@ def test_a_database_in_memory_cannot_be_backed_up(tmp_path: Path) -> None:
 # Stops where the first pages have been copied, says so, and waits for a signal.
 STOPPING = """
 import sys
-from imserver import maintenance
+from imserver.cli import progress
 
 def stop(self, doing, done, total):
     print(doing, flush=True)
     sys.stdin.read()
 
-maintenance.Bar.__call__ = stop
+progress.Bar.__call__ = stop
 from imserver.cli import main
 main()
 """

@@ -9,7 +9,7 @@ import apsw
 import pytest
 from click.testing import CliRunner
 
-from imserver.cli import main
+from imserver.cli.program import program
 from imserver.store import schema
 from imserver.store.database import StoreError
 from imserver.store.tools.check import MOST_EXAMPLES, RULES, check
@@ -148,7 +148,7 @@ def broken(path: Path) -> set[str]:
 
 
 def run(*arguments: str):
-    return CliRunner().invoke(main, ["check", *arguments])
+    return CliRunner().invoke(program, ["check", *arguments])
 
 
 def test_what_life_leaves_is_sound(path: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from imserver.cli import main
+from imserver.cli.program import program
 from imserver.store import schema
 from imserver.store.database import open_database
 from imserver.store.tools.lines import End, Header
@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str | Path, input: bytes | None = None):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=input)
+    return CliRunner().invoke(program, [str(argument) for argument in arguments], input=input)
 
 
 def exported(path: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import apsw
 import pytest
 from click.testing import CliRunner
 
-from imserver.cli import main
+from imserver.cli.program import program
 from imserver.store import schema
 from imserver.store.database import open_database
 from imserver.store.tools.check import check
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str | Path, input: str | None = None):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=input)
+    return CliRunner().invoke(program, [str(argument) for argument in arguments], input=input)
 
 
 def erased(path: Path, user: str) -> str:

@@ -6,7 +6,7 @@ import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from imserver.cert import make_pair
+from imserver.cli.self_signed import make_pair
 from imserver.config import Tls
 
 if TYPE_CHECKING:

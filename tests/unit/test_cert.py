@@ -17,8 +17,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from imserver.cert import default_names, make_pair
-from imserver.cli import main
+from imserver.cli.program import program
+from imserver.cli.self_signed import default_names, make_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["cert", *arguments])
+    return CliRunner().invoke(program, ["cert", *arguments])
 
 
 def test_it_is_for_its_names_and_for_a_server_and_can_sign_nothing() -> None:

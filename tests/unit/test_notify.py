@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imserver.notify import VARIABLE, notify
+from imserver.cli.service_manager import VARIABLE, notify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

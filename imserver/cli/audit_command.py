@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import trio
 
-from imserver.administration.common import PAGE, as_json_option, put, put_lines, run
-from imserver.commands import SETTINGS, examples, located
+from imserver.cli.operator_calls import PAGE, run
+from imserver.cli.options import SETTINGS, examples, located
+from imserver.cli.printing import as_json_option, put, put_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from imserver.administration.control import Control
+    from imserver.cli.operator_calls import Control
 
 _LOOK_EVERY: Final = 1.0  # seconds between looks at what came
 

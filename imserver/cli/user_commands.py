@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imserver.administration.common import PAGE, as_json_option, put, put_lines, put_table, run
-from imserver.commands import SETTINGS, examples, fail, located
+from imserver.cli.operator_calls import PAGE, run
+from imserver.cli.options import SETTINGS, examples, fail, located
+from imserver.cli.printing import as_json_option, put, put_lines, put_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from imserver.administration.control import Control
+    from imserver.cli.operator_calls import Control
 
 
 @click.group(context_settings=SETTINGS)

@@ -11,25 +11,31 @@ import http.client
 import json
 import re
 import socket
+import sys
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 import trio
 
+from imserver.cli.options import fail, first_password_sentence, settings_of
 from imserver.service.operations import OPERATIONS
-from imserver.store.database import InUseError
+from imserver.store.database import InUseError, StoreError
 from imserver.transport.listeners import unix_address
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
+
+    import click
 
     from imserver.config import Config
     from imserver.server import Server
 
 T = TypeVar("T")
+
+PAGE: Final = 200  # of what is read page by page
 
 _PLACES: Final = {
     operation.name: operation.rest for operation in OPERATIONS if operation.rest is not None
@@ -62,6 +68,49 @@ class Control:
             raise NotDoneError(f"the server is gone: {error.strerror}") from None
         # Who is interrupted does not wait for the thread: its socket ends with the process.
         return await trio.to_thread.run_sync(_ask, sock, operation, given, abandon_on_cancel=True)
+
+
+def run(
+    context: click.Context,
+    config: Path | None,
+    data: str | None,
+    work: Callable[[Control], Awaitable[T]],
+    *,
+    running: bool = False,
+    founding: bool = False,
+) -> T:
+    """Do some work on the server; it may print only where `running`.
+
+    With `running`, only on one that runs already; `founding` may make a database where there is
+    none. What goes wrong is said in one sentence, and the process ends with 1.
+    """
+    settings = settings_of(context, config, data)
+    if not (running or founding or Path(settings.database_path).exists()):
+        fail(f"there is no database {settings.database_path}")
+
+    async def main() -> T:
+        return await command(settings, work, running=running, started=_tell_of_the_first)
+
+    try:
+        return trio.run(main)
+    except (NotDoneError, StoreError) as error:
+        fail(str(error))
+    except BaseException as error:
+        if _is_interrupt(error):
+            raise SystemExit(130) from None
+        raise
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    # What interrupts a server of this process comes in a group.
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_interrupt(each) for each in error.exceptions)
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _tell_of_the_first(server: Server) -> None:
+    if server.first_password is not None:
+        print(first_password_sentence(server.first_password), file=sys.stderr)
 
 
 async def command(

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from imserver.commands import fail, first_password_sentence
+from imserver.cli.options import fail, first_password_sentence
+from imserver.cli.service_manager import notify
+from imserver.cli.signals import Asked, heeded
 from imserver.config import Config, ConfigError
-from imserver.notify import notify
-from imserver.process import give_large_blocks_back, raise_file_limit
+from imserver.resources import give_large_blocks_back, raise_file_limit
 from imserver.server import open_server
 from imserver.store.database import StoreError
 from imserver.version import __version__
@@ -33,6 +34,8 @@ def serve(config: Config) -> None:
     """Serve until SIGTERM or Ctrl-C; a second one does not wait for clients any more."""
     # What was imported stays: the collector need not look at it again. Connections do make
     # cycles, but few; the default thresholds look for them after every few hundred messages.
+    asked = Asked()
+    asked.listen()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 50)
@@ -40,7 +43,7 @@ def serve(config: Config) -> None:
     if config.auth.mode == "token":
         give_large_blocks_back()
     try:
-        trio.run(_serve, config)
+        trio.run(_serve, config, asked)
     except ConfigError as error:
         fail(str(error))
     except StoreError as error:
@@ -49,10 +52,11 @@ def serve(config: Config) -> None:
         fail(str(error))
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, asked: Asked) -> None:
     failure: Exception | None = None
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    with trio.open_signal_receiver(*numbers) as signals:
+    with trio.open_signal_receiver(*heeded(), signal.SIGHUP) as signals:
+        if asked.number is not None:
+            return
         async with trio.open_nursery() as nursery:
             try:
                 async with open_server(config) as server:

@@ -1,4 +1,4 @@
-"""The command line: `imserver` serves; the other commands are at hand beside it."""
+"""The table of commands. Their modules are loaded when they are asked for."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 
 import click
 
-from imserver.commands import fail
+from imserver.cli.options import fail
 from imserver.config import CONFIG_VARIABLE, ConfigError, load_config
 from imserver.log import set_up_logging
 from imserver.version import __version__
 
 _ELSEWHERE = {  # commands by the module and name of what they are
-    "audit": ("imserver.administration.audit", "audit"),
-    "backup": ("imserver.maintenance", "backup"),
-    "cert": ("imserver.cert", "cert"),
+    "audit": ("imserver.cli.audit_command", "audit"),
+    "backup": ("imserver.cli.backup_commands", "backup"),
+    "cert": ("imserver.cli.cert_command", "cert"),
     "chat": ("imserver.chat.start", "chat"),
-    "check": ("imserver.maintenance", "check"),
-    "erase": ("imserver.maintenance", "erase"),
-    "export": ("imserver.maintenance", "export"),
-    "import": ("imserver.maintenance", "import_"),
-    "restore": ("imserver.maintenance", "restore"),
-    "user": ("imserver.administration.users", "user"),
+    "check": ("imserver.cli.check_command", "check"),
+    "erase": ("imserver.cli.erase_command", "erase"),
+    "export": ("imserver.cli.transfer_commands", "export"),
+    "import": ("imserver.cli.transfer_commands", "import_"),
+    "restore": ("imserver.cli.backup_commands", "restore"),
+    "user": ("imserver.cli.user_commands", "user"),
 }
 
 
@@ -58,7 +58,7 @@ class Commands(click.Group):
 @click.option("--log-format", type=click.Choice(["auto", "human", "json"]),
               help="How it is logged.  [default: auto, human on a terminal]")  # fmt: skip
 @click.pass_context
-def main(
+def program(
     context: click.Context,
     config: Path | None,
     host: str | None,
@@ -86,13 +86,13 @@ def main(
     except ConfigError as error:
         fail(str(error))
     set_up_logging(settings.log.level, settings.log.format)
-    from imserver.serving import serve  # not loaded for the other commands
+    from imserver.cli.serving import serve  # not loaded for the other commands
 
     serve(settings)
 
 
 # Its options stand in a module that is loaded only here, so that a server starts without it.
-@main.command(
+@program.command(
     "bench",
     short_help="Measure how fast a server is on this machine.",
     add_help_option=False,

@@ -1,1 +1,0 @@
-"""The commands of whoever runs the server: its users, and the audit log."""
