@@ -15,8 +15,9 @@ import click
 import pytest
 import trio
 
-from imserver import __version__, cli
+from imserver import __version__
 from imserver.bench.command import bench
+from imserver.cli.program import program
 from tests.docs.markdown import ROOT, Page
 from tests.support import login, running_server
 from tests.support.clients import PATIENCE
@@ -144,18 +145,18 @@ async def test_the_script_for_the_browser_logs_in_and_sends() -> None:
 
 
 async def test_the_program_that_embeds_a_server_runs() -> None:
-    (program,) = blocks("Embedding")
+    (example,) = blocks("Embedding")
     said = await trio.run_process(
-        [sys.executable, "-W", "error", "-c", program.text], capture_stdout=True
+        [sys.executable, "-W", "error", "-c", example.text], capture_stdout=True
     )
     assert b"listening at ('127.0.0.1', " in said.stdout
     assert b"'status': 'ok'" in said.stdout
 
 
 async def test_the_program_with_two_clients_runs() -> None:
-    (program,) = blocks("The Python client")
+    (example,) = blocks("The Python client")
     async with running_server() as server:
-        text = program.text.replace(PRINTED_ADDRESS, server.url[7:])
+        text = example.text.replace(PRINTED_ADDRESS, server.url[7:])
         said = await trio.run_process(
             [sys.executable, "-W", "error", "-c", text], capture_stdout=True
         )
