@@ -33,7 +33,10 @@ from imserver.service.accounts.keeping import begin, tend
 from imserver.service.accounts.registry import Accounts
 from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
+from imserver.service.identity.hosts import Hosts
 from imserver.service.identity.modes import Identity, OpenIdentity, ProxyIdentity
+from imserver.service.identity.origins import Origins
+from imserver.service.identity.pages import Pages
 from imserver.service.identity.token_identity import TokenIdentity
 from imserver.service.upkeep.retention import Retention
 from imserver.store.database import make_folder, open_database
@@ -43,11 +46,9 @@ from imserver.store.writer import Writer
 from imserver.transport.edge import Edge
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
-from imserver.transport.hosts import Hosts
 from imserver.transport.http import RestLane
 from imserver.transport.listeners import Listener, listen_tcp, listening_unix
 from imserver.transport.metrics import Metrics
-from imserver.transport.origins import Origins
 from imserver.transport.proxies import Proxies
 from imserver.transport.requests import Requests
 from imserver.transport.rest import build_app
@@ -179,13 +180,12 @@ async def open_server(
         # Where being on this machine is all that it takes to be somebody, pages are on it too.
         by_place = config.auth.mode in ("open", "proxy")
         hosts = Hosts(config.hosts, guarded=loopback and by_place)
-        origins = Origins(config.origins, hosts, loopback=loopback)
+        pages = Pages(hosts, Origins(config.origins, hosts, loopback=loopback))
         proxies = Proxies(config.proxies)
         gate = _gate(config) if config.limits_admission else None
         lane = WebSocketLane(
             engine,
-            hosts,
-            origins,
+            pages,
             proxies,
             gate,
             frame_bytes=config.limits.frame_bytes,
@@ -193,7 +193,7 @@ async def open_server(
             handshake_timeout=config.timeouts.request_head,
             access_log=config.log.access,
         )
-        edge = _edge(config, engine, lane, hosts, origins, proxies, gate, database)
+        edge = _edge(config, engine, lane, pages, proxies, gate, database)
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
             storing.start_soon(lane.run)
@@ -272,8 +272,7 @@ def _edge(
     config: Config,
     engine: Engine,
     lane: WebSocketLane,
-    hosts: Hosts,
-    origins: Origins,
+    pages: Pages,
     proxies: Proxies,
     gate: Gate | None,
     database: Database,
@@ -282,8 +281,7 @@ def _edge(
     metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
     app = build_app(
         engine,
-        hosts,
-        origins,
+        pages,
         metrics,
         version=__version__,
         body_bytes=config.limits.body_bytes,

@@ -31,17 +31,18 @@ class RateLimiter:
         self._whole_at: dict[str, float] = {}
         self._prune_at = _LEAST_PRUNED
 
-    def take(self, key: str) -> int:
-        """Take one from the budget of `key`.
+    def take(self, key: str, cost: int = 1) -> int:
+        """Take `cost` from the budget of `key`.
 
         Returns 0 if it was there, else the milliseconds until it will be; nothing is taken then.
+        What costs more than is left is let in if one is left, and nothing more until that is paid.
         """
         now = self._clock()
-        whole_at = max(self._whole_at.get(key, now), now) + self._interval
-        ahead = whole_at - now - self._tolerance
+        before = max(self._whole_at.get(key, now), now)
+        ahead = before - now + self._interval - self._tolerance
         if ahead > 1e-9:
             return int(ahead * 1000) + 1
-        self._whole_at[key] = whole_at
+        self._whole_at[key] = before + self._interval * cost
         if len(self._whole_at) >= self._prune_at:
             self._prune(now)
         return 0

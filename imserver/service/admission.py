@@ -43,19 +43,22 @@ class Admission:
         self._of_address = RateLimiter(address_logins, clock)
         self.user_sessions = user_sessions  # WebSockets that one user may have open
 
-    def admit(self, budget: Budget, user_id: str, address: str) -> None:
-        """Draw one from a budget; `address` is the client's, "" where it has none.
+    def admit(self, budget: Budget, user_id: str, address: str, cost: int = 1) -> None:
+        """Draw from a budget; `address` is the client's, "" where it has none.
+
+        Whoever is nobody yet (`user_id` is "") draws on a budget of their address.
 
         Raises:
-            ApiError: `rate_limited`, with the time until there is one again.
+            ApiError: `rate_limited`, with the time until there is enough again.
         """
         limiter = self._limiters.get(budget)
         if limiter is None:
             return
         if budget is Budget.LOGINS:
-            wait_ms = self._of_address.take(network_of(address)) if address else 0
-            wait_ms = wait_ms or limiter.take("")
+            wait_ms = self._of_address.take(network_of(address), cost) if address else 0
+            wait_ms = wait_ms or limiter.take("", cost)
         else:
-            wait_ms = limiter.take(user_id)
+            # No user id holds a control character.
+            wait_ms = limiter.take(user_id or f"\0{network_of(address)}", cost)
         if wait_ms:
             raise ApiError(Code.RATE_LIMITED, retry_after_ms=wait_ms)

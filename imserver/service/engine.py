@@ -108,8 +108,10 @@ class Command(ABC):
 
 
 class Who(Enum):
-    """Who may call an operation. Transports ask for a name; the rest is looked up where the
-    operation is done, and tried out by a test for every row.
+    """Who may call an operation.
+
+    `callers.admit` asks for a user or an administrator. What a user is to a message or a group is
+    looked up inside the transaction; a test tries each row as everyone.
     """
 
     ANYONE = "anyone"
@@ -141,12 +143,8 @@ class _Operation:
     rest: Rest | None = None
     errors: tuple[Code, ...] = field(default=())  # besides those that every operation has
     budget: Budget = Budget.REQUESTS
+    cost: Callable[[Any], int] | None = None  # of a request, in units of its budget; None: 1
     before_change: bool = False  # also for who has to change their password first
-
-    def __post_init__(self) -> None:
-        # Here, so that neither transport can forget it, and nobody else pays for it.
-        if self.who is Who.ADMINISTRATOR:
-            object.__setattr__(self, "handle", _for_administrators(self.handle))  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,15 +169,6 @@ class Write(_Operation):
 
 
 Operation = Immediate | Query | Write
-
-
-def _for_administrators(handle: Callable[..., Any]) -> Callable[..., Any]:
-    def guarded(engine: Engine, caller: Caller, request: Any) -> Any:
-        if not caller.administrator:
-            raise ApiError(Code.FORBIDDEN, "Only an administrator of the server may do this")
-        return handle(engine, caller, request)
-
-    return guarded
 
 
 @dataclass(frozen=True, slots=True)

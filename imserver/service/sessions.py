@@ -15,6 +15,7 @@ from imserver.domain.frames import (
     Stats,
     encode_json,
 )
+from imserver.service.identity.modes import must_change_first
 
 if TYPE_CHECKING:
     from imserver.service.engine import Caller, Engine
@@ -30,6 +31,8 @@ def login(engine: Engine, caller: Caller, request: Login) -> bytes:
     session = caller.session
     assert session is not None
     grant = engine.identity.of_login(session, request)
+    if grant.must_change:  # over REST the password can be changed
+        raise must_change_first()
     user_id = grant.user_id
     if session.user_id is None:
         admission = engine.admission

@@ -20,7 +20,8 @@ import trio
 
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, CloseCode, Code
-from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
+from imserver.service.callers import admit, charge
+from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Write
 from imserver.service.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -102,35 +103,42 @@ class Dispatcher:
         try:
             envelope = frames.decode_envelope(text)
         except ApiError as error:
-            return self._later(frames.ERROR_TYPE, error, None)
+            return self._turn_down(error, frames.ERROR_TYPE, None)
         kind, correlation = envelope.type, envelope.message_id
         operation = _BY_TYPE.get(kind)
         if operation is None:
-            return self._later(frames.ERROR_TYPE, ApiError(Code.UNKNOWN_TYPE), correlation)
+            return self._turn_down(ApiError(Code.UNKNOWN_TYPE), frames.ERROR_TYPE, correlation)
         try:
             request = frames.decode_payload(_payload_decoders[kind], envelope.data)
         except ApiError as error:
-            if not self._may(operation):
-                return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
-            return self._later(kind, error, correlation)
+            return self._turn_down(error, kind, correlation, operation)
         return self._perform(operation, request, correlation, len(text))
 
-    def _may(self, operation: Operation) -> bool:
-        return bool(self._caller.user_id) or operation.who is Who.ANYONE
+    def _turn_down(
+        self,
+        error: ApiError,
+        kind: str,
+        correlation: str | None,
+        operation: Operation | None = None,
+    ) -> Awaitable[None] | None:
+        """Refuse what cannot be read or is of no known type; it costs as much as a request."""
+        try:
+            admit(self._engine, operation, self._caller)
+        except ApiError as refused:
+            return self._keep_out(kind, refused, correlation)
+        return self._later(kind, error, correlation)
 
     def _perform(
         self, operation: Operation, request: Any, correlation: str | None, length: int
     ) -> Awaitable[None] | None:
-        if not self._may(operation):
-            return self._later(frames.ERROR_TYPE, ApiError(Code.NOT_LOGGED_IN), correlation)
         kind = operation.ws
         assert kind is not None
-        if (admission := self._engine.admission) is not None:
-            try:
-                admission.admit(operation.budget, self._caller.user_id, self._session.peer.address)
-            except ApiError as error:
-                return self._hold_back(kind, error, correlation)
-            self._ignored = 0
+        try:
+            admit(self._engine, operation, self._caller)
+            charge(self._engine, operation, self._caller, request)
+        except ApiError as error:
+            return self._keep_out(kind, error, correlation)
+        self._ignored = 0
         if isinstance(operation, Immediate) and not self._pending:
             self._send(kind, self._answer_now(operation, request), correlation)
             return self._make_room() if self._session.outbox.size > self._most_waiting else None
@@ -147,10 +155,14 @@ class Dispatcher:
             return self._later(kind, ApiError(Code.INTERNAL), correlation)
         return self._queue(slot)
 
-    def _hold_back(
+    def _keep_out(
         self, kind: str, error: ApiError, correlation: str | None
     ) -> Awaitable[None] | None:
-        """Refuse a request that came too early; who keeps at it is let go."""
+        """Refuse a caller; a client that keeps coming too early is let go."""
+        if error.code is Code.NOT_LOGGED_IN:
+            kind = frames.ERROR_TYPE
+        if error.code is not Code.RATE_LIMITED:
+            return self._later(kind, error, correlation)
         self._ignored += 1
         pause = self._later(kind, error, correlation)
         if self._ignored >= _MOST_IGNORED:

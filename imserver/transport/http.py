@@ -266,7 +266,7 @@ class _Application:
         request: Request | None = None
         if scope["type"] == "http":
             state = scope["state"]  # a copy of the connection's, for this request
-            state["by_name"] = bool(state["peer"].address)  # else it came by a Unix socket
+            state["connected"] = state["peer"]  # whoever is at the other end of the connection
             state["peer"] = self._proxies.client(state["peer"], _forwarded(scope))
             request = self._requests.begin(scope, state["peer"])
 

@@ -14,10 +14,10 @@ from werkzeug.exceptions import HTTPException
 from imserver import log
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
-from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Who, Write
-from imserver.service.identity.modes import USER_HEADER, must_change_first
+from imserver.service.callers import admit, charge
+from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Write
+from imserver.service.identity.modes import USER_HEADER
 from imserver.service.operations import OPERATIONS
-from imserver.transport.hosts import STRANGE_HOST
 from imserver.transport.http import ESCAPED_SLASH
 from imserver.transport.openapi import describe
 from imserver.transport.requests import REQUEST_ID_HEADER
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
     from imserver.domain.model import Peer
-    from imserver.transport.hosts import Hosts
+    from imserver.service.identity.pages import Pages
     from imserver.transport.metrics import Metrics
-    from imserver.transport.origins import Origins
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +60,7 @@ _HTTP_CODES: Final = {
 
 def build_app(
     engine: Engine,
-    hosts: Hosts,
-    origins: Origins,
+    pages: Pages,
     metrics: Metrics | None,
     *,
     version: str,
@@ -80,20 +78,19 @@ def build_app(
     app.register_error_handler(HTTPException, partial(_http_refusal, engine))
 
     async def look_at_origin() -> Response | None:
-        origin, host = request.headers.get("Origin"), request.headers.get("Host")
-        if request.scope["state"]["by_name"] and not hosts.admits(host):
-            return _refusal(engine, ApiError(Code.FORBIDDEN, STRANGE_HOST))
-        if not origins.admits(origin, host):
-            error = ApiError(Code.FORBIDDEN, "Pages of this origin may not use the server")
+        try:
+            pages.check(request.scope["state"]["connected"], partial(_given, request.headers))
+        except ApiError as error:
             return _refusal(engine, error)
-        if origin and request.method == "OPTIONS" and origins.allows(origin):
+        origin = request.headers.get("Origin")
+        if origin and request.method == "OPTIONS" and pages.allows(origin):
             return Response(b"", 204, headers=_PREFLIGHT)
         return None
 
     async def finish(response: Response) -> Response:
         response.headers.extend(_SECURITY_HEADERS)
         origin = request.headers.get("Origin")
-        if origin and origins.allows(origin):
+        if origin and pages.allows(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = f"Retry-After, {REQUEST_ID_HEADER}"
             response.headers["Vary"] = "Origin"
@@ -168,21 +165,12 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
         try:
             headers = request.headers
             peer: Peer = request.scope["state"]["peer"]
-            if operation.who is Who.ANYONE or (
-                operation.who is Who.ADMINISTRATOR and peer.operator
-            ):
-                caller = Caller("", peer=peer)
-            else:
-                grant = engine.identity.of_request(peer, partial(_given, headers))
-                if grant.must_change and not operation.before_change:
-                    raise must_change_first()
-                caller = Caller(grant.user_id, None, grant, peer)
+            caller = admit(engine, operation, Caller("", peer=peer), partial(_given, headers))
             log.also_about(user_id=caller.user_id)
-            if engine.admission is not None and not peer.operator:
-                engine.admission.admit(operation.budget, caller.user_id, peer.address)
             call = await _request(operation, decoder, path)
             if takes_key and (key := headers.get(IDEMPOTENCY_HEADER)):
                 call = _with_key(call, _utf8(key, IDEMPOTENCY_HEADER))
+            charge(engine, operation, caller, call)
             match operation:
                 case Immediate():
                     answer = operation.handle(engine, caller, call)

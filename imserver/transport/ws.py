@@ -14,7 +14,6 @@ from websockets.server import ServerProtocol
 from imserver import log
 from imserver.domain.errors import ApiError, Code
 from imserver.transport import link
-from imserver.transport.hosts import STRANGE_HOST
 from imserver.transport.proxies import FORWARDED_FOR
 from imserver.transport.pump import Pump
 from imserver.transport.sockets import receive, refusal, reset, send
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
     from imserver.domain.model import Peer
     from imserver.live.hub import Session
     from imserver.service.engine import Engine
+    from imserver.service.identity.pages import Pages
     from imserver.transport.gate import Gate
-    from imserver.transport.hosts import Hosts
-    from imserver.transport.origins import Origins
     from imserver.transport.proxies import Proxies
 
 logger = logging.getLogger(__name__)
@@ -53,8 +51,7 @@ class WebSocketLane:
     def __init__(
         self,
         engine: Engine,
-        hosts: Hosts,
-        origins: Origins,
+        pages: Pages,
         proxies: Proxies,
         gate: Gate | None,
         *,
@@ -63,8 +60,7 @@ class WebSocketLane:
         handshake_timeout: float,
         access_log: bool = False,
     ) -> None:
-        self._hosts = hosts
-        self._origins = origins
+        self._pages = pages
         self._proxies = proxies
         self._gate = gate  # what one client of a proxy may have and do
         self._engine = engine
@@ -160,16 +156,10 @@ class WebSocketLane:
         if response.status_code != 101:
             await self._refuse(sock, 400, ApiError(Code.INVALID_REQUEST))
             return None
-        # Twice the same header is as good as a strange one.
-        origin, host = (", ".join(request.headers.get_all(name)) for name in ("Origin", "Host"))
-        if peer.address and not self._hosts.admits(host):  # else it came by a Unix socket
-            await self._refuse(sock, 403, ApiError(Code.FORBIDDEN, STRANGE_HOST))
-            return None
-        if not self._origins.admits(origin or None, host):
-            await self._refuse(sock, 403, ApiError(Code.FORBIDDEN, "This origin may not connect"))
-            return None
+        given = partial(_given, request.headers)
         try:
-            claim = self._engine.identity.of_handshake(peer, partial(_given, request.headers))
+            self._pages.check(peer, given)
+            claim = self._engine.identity.of_handshake(peer, given)
         except ApiError as error:
             await self._refuse(sock, error.status, error)
             return None

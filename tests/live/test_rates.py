@@ -71,3 +71,13 @@ def test_no_stretch_of_time_admits_more_than_burst_and_rate(
         for last in range(first, len(admitted)):
             stretch = admitted[last] - start
             assert last - first + 1 <= burst + stretch * per_second + 1e-3
+
+
+def test_a_cost_beyond_what_is_left_is_let_in_once_and_then_paid_off() -> None:
+    clock = Clock()
+    limiter = RateLimiter(Rate(10, 20), clock)
+    assert limiter.take("a", 120) == 0
+    wait = limiter.take("a")
+    assert 10_000 <= wait <= 10_101  # until one of the burst is back
+    clock.now += wait / 1000
+    assert limiter.take("a") == 0

@@ -8,19 +8,12 @@ import pytest
 import trio
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import Nothing
-from imserver.domain.model import Grant
 from imserver.service.engine import (
     Caller,
     Command,
     Delivery,
     Engine,
-    Immediate,
-    Operation,
     Outcome,
-    Query,
-    Who,
-    Write,
 )
 from tests.service.engines import Engines, MemoryLink
 
@@ -146,31 +139,3 @@ def test_a_closed_engine_accepts_nothing(engines: Engines) -> None:
 
     assert engines.run(late) is Code.UNAVAILABLE
     assert engines.run(engines.ask, "sync_offline", BOB, {})["messages"] == []
-
-
-@pytest.mark.parametrize("kind", [Immediate, Query, Write])
-def test_what_is_for_administrators_is_refused_to_others_before_it_is_begun(
-    engines: Engines, kind: type[Operation]
-) -> None:
-    calls = []
-
-    def handle(engine: Engine, caller: Caller, request: Nothing) -> str:
-        calls.append(caller)
-        return "begun"
-
-    operation = kind(
-        name="rule",
-        summary="Rule",
-        request=Nothing,
-        answer=Nothing,
-        who=Who.ADMINISTRATOR,
-        handle=handle,
-    )
-    for caller in (ANN, Caller(""), Caller("ann", None, Grant("ann"))):
-        with pytest.raises(ApiError) as refused:
-            operation.handle(engines.engine, caller, Nothing())
-        assert refused.value.code is Code.FORBIDDEN
-    assert not calls
-    ruler = Caller("ann", None, Grant("ann", administrator=True))
-    assert operation.handle(engines.engine, ruler, Nothing()) == "begun"
-    assert calls == [ruler]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imserver.config import Auth
-from imserver.transport.hosts import STRANGE_HOST, Hosts
-from imserver.transport.origins import Origins
+from imserver.service.identity.hosts import Hosts
+from imserver.service.identity.origins import Origins
+from imserver.service.identity.pages import STRANGE_HOST
 from tests.support import running_server
 from tests.support.tokens import Issuer
 from tests.transport.raw import HANDSHAKE, open_raw

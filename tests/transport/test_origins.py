@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imserver.transport.hosts import Hosts
-from imserver.transport.origins import Origins
+from imserver.service.identity.hosts import Hosts
+from imserver.service.identity.origins import Origins
 from tests.support import rest, running_server
 from tests.transport.raw import HANDSHAKE, open_raw
 

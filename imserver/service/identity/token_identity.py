@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imserver.service.identity.modes import BearerIdentity, must_change_first
+from imserver.service.identity.modes import BearerIdentity
 
 if TYPE_CHECKING:
-    from imserver.domain.frames import Login
     from imserver.domain.model import Grant
-    from imserver.live.hub import Session
     from imserver.service.accounts.registry import Accounts
 
 
@@ -25,10 +23,3 @@ class TokenIdentity(BearerIdentity):
     def of_token(self, token: str) -> Grant:
         """See `BearerIdentity`: `unauthorized` for one that is not known, or not any more."""
         return self._accounts.admit(token)
-
-    def of_login(self, session: Session, request: Login) -> Grant:
-        """See `Identity`: `forbidden` for who has to change their password first."""
-        grant = super().of_login(session, request)
-        if grant.must_change:
-            raise must_change_first()
-        return grant

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/?#@,\\\[\]]+)(:[0-9]*)?")
 
-STRANGE_HOST: Final = (
-    "The server does not go by the name in Host: if it should, list that in its setting hosts"
-)
-
 
 class Hosts:
     """Tells the server's own names from others."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from imserver.transport.hosts import is_this_machine
+from imserver.service.identity.hosts import is_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from imserver.transport.hosts import Hosts
+    from imserver.service.identity.hosts import Hosts
 
 
 class Origins:

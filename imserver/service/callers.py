@@ -1,0 +1,73 @@
+"""Who calls an operation, whether they may, and what it costs them: the same for both transports.
+
+A transport hands over what a request brings, calls `admit`, and `charge` when the request is
+decoded. No transport looks at `Who`, at budgets or at passwords that must be changed itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imserver.domain.errors import ApiError, Code
+from imserver.service.admission import Budget
+from imserver.service.engine import Caller, Who
+from imserver.service.identity.modes import must_change_first
+
+if TYPE_CHECKING:
+    from imserver.service.engine import Engine, Operation
+    from imserver.service.identity.modes import Head
+
+
+def admit(
+    engine: Engine, operation: Operation | None, caller: Caller, head: Head | None = None
+) -> Caller:
+    """The caller of an operation, if they may call it now; one request is charged to them.
+
+    Without `head`, the request came on a session, and `caller` is whoever is logged in there. With
+    `head` the request names its caller itself; `caller` then says only where it came from. None for
+    an operation is a request that cannot be read or is unknown.
+
+    Raises:
+        ApiError: `not_logged_in`, `unauthorized`, `forbidden` or `invalid_request` if the caller
+            may not; `rate_limited` if they have asked for too much.
+    """
+    try:
+        caller = _found(engine, operation, caller, head)
+    except ApiError:
+        _take(engine, caller, Budget.REQUESTS, 1)
+        raise
+    _take(engine, caller, Budget.REQUESTS if operation is None else operation.budget, 1)
+    return caller
+
+
+def _found(
+    engine: Engine, operation: Operation | None, caller: Caller, head: Head | None
+) -> Caller:
+    who = Who.ANYONE if operation is None else operation.who
+    if who is not Who.ANYONE and not (who is Who.ADMINISTRATOR and caller.peer.operator):
+        if head is not None:
+            grant = engine.identity.of_request(caller.peer, head)
+            caller = Caller(grant.user_id, caller.session, grant, caller.peer)
+        elif not caller.user_id:
+            raise ApiError(Code.NOT_LOGGED_IN)
+        assert operation is not None
+        if caller.grant.must_change and not operation.before_change:
+            raise must_change_first()
+        if who is Who.ADMINISTRATOR and not caller.administrator:
+            raise ApiError(Code.FORBIDDEN, "Only an administrator of the server may do this")
+    return caller
+
+
+def charge(engine: Engine, operation: Operation, caller: Caller, request: object) -> None:
+    """Charge a caller for what a decoded request costs beyond the one request of `admit`.
+
+    Raises:
+        ApiError: `rate_limited`.
+    """
+    if operation.cost is not None:
+        _take(engine, caller, operation.budget, operation.cost(request) - 1)
+
+
+def _take(engine: Engine, caller: Caller, budget: Budget, cost: int) -> None:
+    if engine.admission is not None and cost > 0 and not caller.peer.operator:
+        engine.admission.admit(budget, caller.user_id, caller.peer.address, cost)
