@@ -12,7 +12,6 @@ from imserver.service.engine import (
     Caller,
     Command,
     Delivery,
-    Engine,
     Outcome,
 )
 from tests.service.engines import Engines, MemoryLink
