@@ -1,8 +1,15 @@
-"""What holds for every test: no unexpected error may be logged, and no clock decides."""
+"""What holds for every test: no unexpected error may be logged, and no clock decides.
+
+A run of a folder, or of everything, is shared out to as many processes as there are cores. A run
+of single files stays in one process, which is quicker there and easier to debug.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +17,20 @@ from hypothesis import HealthCheck, settings
 # How long an example takes is the machine's affair.
 settings.register_profile("imserver", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("imserver")
+
+# `nohup`, and `&` in a script, start programs that ignore Ctrl-C, and so do all that they start.
+# The processes of these tests must be stoppable by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No worker processes unless a folder is run; None: as many as there are cores."""
+    paths = [Path(str(argument).partition("::")[0]) for argument in config.args]
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ or any(path.is_dir() for path in paths):
+        return None
+    return 0
 
 
 @pytest.hookimpl(wrapper=True)

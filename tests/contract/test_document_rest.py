@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from tests.contract.document import (
     ANSWER,
     BODY,
@@ -17,8 +15,7 @@ from tests.contract.document import (
     printed,
 )
 from tests.contract.servers import FIRST_SEQ, GROUP_TIME, document_server
-from tests.support import connect, login, rest
-from tests.support.clients import PATIENCE
+from tests.support import connect, http_client, login, rest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +32,7 @@ async def ask(server: Server, heading: str, **ids: str) -> Any:
     for name, value in ids.items():
         path = path.replace(f":{name}", value)
     body = printed(heading, BODY) if has(heading, BODY) else None
-    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http:
+    async with http_client(server) as http:
         answer = await http.request(method, path, headers=headers(heading), json=body)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 import trio
 from trio_websocket import open_websocket_url
 
 from imserver import Config, ConfigError, open_server
 from tests.contract.api import acting, code_of
-from tests.support import Refused, Socket, connect, login, rest, running_server
+from tests.support import Refused, Socket, connect, http_client, login, rest, running_server
 from tests.support.clients import PATIENCE
 
 # Ids that are believed. The last ones differ from each other in code points alone.
@@ -82,14 +81,14 @@ async def test_an_id_in_utf8_is_one_user_over_both_transports() -> None:
 async def test_a_header_in_another_encoding_is_malformed(encoding: str) -> None:
     user_id = {"gbk": "张三", "latin-1": "José"}[encoding]
     headers = {b"X-User-ID": user_id.encode(encoding)}
-    async with running_server() as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with running_server() as server, http_client(server) as http:
         answer = await http.get("/api/v1/messages/offline", headers=headers)
     assert answer.status_code == 400
     assert answer.json()["error"] == "X-User-ID is not UTF-8"
 
 
 async def test_two_different_headers_say_nothing() -> None:
-    async with running_server() as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with running_server() as server, http_client(server) as http:
         for second, status in (("bob", 400), ("alice", 200)):
             headers = [("X-User-ID", "alice"), ("X-User-ID", second)]
             answer = await http.get("/api/v1/messages/offline", headers=headers)

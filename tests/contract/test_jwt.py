@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import jwt
 import pytest
 import trio
@@ -26,7 +25,7 @@ from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.identity.jwt_identity import MAX_TOKEN, JwtIdentity
 from imserver.service.identity.jwt_keys import Keys
 from tests.contract.api import REST, acting, refusal_of
-from tests.support import Refused, connect, login, rest, running_server
+from tests.support import Refused, connect, http_client, login, rest, running_server
 from tests.support.clients import PATIENCE
 from tests.support.tokens import ALGORITHMS, Issuer, jwks_auth, segment
 
@@ -83,7 +82,7 @@ async def test_a_login_needs_no_user_id_and_its_answer_says_it(tmp_path: Path) -
 
 async def test_the_scheme_is_bearer_in_any_case(tmp_path: Path) -> None:
     token = ISSUER.token()
-    async with jwt_server(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with jwt_server(tmp_path) as server, http_client(server) as http:
         for value, status in (
             (f"Bearer {token}", 200),
             (f"bearer {token}", 200),
@@ -329,7 +328,7 @@ async def test_a_header_that_disagrees_is_refused_over_rest(
 
 async def test_two_headers_are_refused_and_odd_spellings_count_for_nothing(tmp_path: Path) -> None:
     token = {"Authorization": f"Bearer {ISSUER.token()}"}
-    async with jwt_server(tmp_path) as server, httpx.AsyncClient(base_url=server.url) as http:
+    async with jwt_server(tmp_path) as server, http_client(server) as http:
         for headers, status in (
             ([("X-User-ID", "alice"), ("x-user-id", "alice")], 200),
             ([("X-User-ID", "alice"), ("x-user-id", "bob")], 403),

@@ -7,13 +7,12 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import apsw
-import httpx
 import trio
 import trio.testing
 from trio_websocket import ConnectionClosed
 
 from imserver.config import Limits, Store, Timeouts
-from tests.support import connect, login, rest, running_server
+from tests.support import connect, http_client, login, rest, running_server
 from tests.support.clients import PATIENCE
 from tests.transport.raw import CLOSE, CONT, PING, TEXT, frame, raw_websocket
 
@@ -281,7 +280,7 @@ async def test_no_more_connections_than_allowed() -> None:
     limits = Limits(connections=3)
     async with running_server(limits=limits) as server, login(server, "alice") as alice:
         async with connect(server), connect(server):
-            async with httpx.AsyncClient(base_url=server.url) as http:
+            async with http_client(server) as http:
                 answer = await http.get("/health")
             assert answer.status_code == 503
             assert answer.json()["code"] == "unavailable"

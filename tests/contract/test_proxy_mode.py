@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from imserver.config import Auth
 from tests.contract.api import refusal_of
-from tests.support import connect, rest, running_server
+from tests.support import connect, http_client, rest, running_server
 from tests.transport.raw import HANDSHAKE, open_raw
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ async def proxy_server(
 
 async def over_rest(server: Server, headers: Sequence[tuple[str, str]]) -> tuple[int, Any]:
     """The status and the answer of a call with these headers."""
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server) as http:
         encoded = [(name.encode(), value.encode()) for name, value in headers]
         answer = await http.get(PATH, headers=encoded)
     return answer.status_code, answer.json()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import trio
 
 from imserver.config import Limits, Retention
 from tests.contract.api import acting, code_of
-from tests.support import Refused, login, running_server
+from tests.support import Refused, http_client, login, running_server
 from tests.support.clients import PATIENCE
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ async def until_swept(server: Server) -> None:
 
 
 async def metric(server: Server, name: str) -> float:
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with http_client(server) as http:
         text = (await http.get("/metrics")).text
     return float(next(line.split()[1] for line in text.splitlines() if line.startswith(name)))
 

@@ -10,14 +10,13 @@ import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from tests.docs.markdown import Page
-from tests.support import connect, login, running_server
+from tests.support import connect, http_client, login, running_server
 from tests.support.accounts import PASSWORD, log_in, token_server
-from tests.support.clients import PATIENCE
 
 if TYPE_CHECKING:
+    import httpx
+
     from imserver import Server
     from tests.docs.markdown import Code
     from tests.support import Socket
@@ -88,7 +87,7 @@ async def test_the_examples_are_what_a_server_says() -> None:
     played = 0
     async with (
         running_server(clock=lambda: PRINTED_TIME) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http,
+        http_client(server) as http,
     ):
         for example in Page("docs/api.md").blocks:
             match example.language:

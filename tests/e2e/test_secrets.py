@@ -6,12 +6,11 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 import trio
 
 from tests.e2e.process import started
-from tests.support import connect
+from tests.support import connect, http_client
 from tests.support.accounts import PASSWORD, give_accounts, log_in
 from tests.support.clients import PATIENCE
 from tests.support.tokens import Issuer
@@ -53,7 +52,7 @@ BROKEN = [
 
 async def bring(server: Process, token: str) -> None:
     """A secret, in every place where a client may put it, beside a token that may be right."""
-    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as http:
+    async with http_client(server) as http:
         for headers in (
             [("Authorization", f"Bearer {token}")],
             [("Authorization", f"Bearer {SECRET}")],

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import trio
 
 from imserver.config import Auth
@@ -18,11 +17,13 @@ from imserver.store import accounts
 from imserver.store.audit import Author
 from imserver.store.database import open_database
 from imserver.store.transaction import Transaction
-from tests.support.clients import PATIENCE, TRUSTED, Refused
+from tests.support.clients import PATIENCE, Refused, http_client
 from tests.support.servers import running_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
+
+    import httpx
 
     from imserver import Server
 
@@ -82,8 +83,7 @@ async def token_server(
 async def try_to_log_in(server: Server, user_id: str, password: str, **more: Any) -> httpx.Response:
     """Ask for a token, whatever the answer."""
     body = {"user_id": user_id, "password": password, **more}
-    verify = TRUSTED.get(server.url, True)
-    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, verify=verify) as http:
+    async with http_client(server) as http:
         return await http.post("/api/v1/auth/login", json=body)
 
 

@@ -165,16 +165,20 @@ async def test_pongs_do_not_wait_for_commits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "code"), [(frame(b"\x03\xe8", CLOSE), 1000), (frame(b"x", BINARY), 1003)]
+    ("opcode", "payload", "code"),
+    [(CLOSE, b"\x03\xe8", 1000), (BINARY, b"x", 1003)],
+    ids=["close", "binary"],
 )
 async def test_what_was_asked_before_the_end_is_answered_before_the_goodbye(
-    ending: bytes, code: int
+    opcode: int, payload: bytes, code: int
 ) -> None:
     # As `echo ... | websocat` does: all is said at once, the goodbye included.
     async with running_server() as server, raw_websocket(server) as raw:
         sends = [send_to("bob", "x", number) for number in range(1, 300)]
         await raw.send(
-            request("login", {"user_id": "alice"}, message_id="r0") + b"".join(sends) + ending
+            request("login", {"user_id": "alice"}, message_id="r0")
+            + b"".join(sends)
+            + frame(payload, opcode)
         )
         assert numbers(await raw.frames(300)) == list(range(300))
         assert await raw.goodbye() == code

@@ -10,14 +10,13 @@ import stat
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 import trio
 
 from imserver import Config, log, open_server
 from imserver.config import Admission, Backup, Limits, Log
 from imserver.transport.listeners import ListenError, os_user, unix_address
-from tests.support import login, rest, running_server
+from tests.support import login, rest, running_server, unix_client
 from tests.transport.raw import HANDSHAKE, Raw
 from tests.transport.test_request_ids import logged
 
@@ -49,9 +48,7 @@ async def test_both_lanes_are_served_on_it(tmp_path: Path) -> None:
     path = tmp_path / "imserver.sock"
     async with running_server(data=str(tmp_path), socket="imserver.sock") as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
-        async with httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(path)), base_url="http://imserver"
-        ) as http:
+        async with unix_client(path) as http:
             sent = await http.post(
                 "/api/v1/messages",
                 json={"receiver_id": "bob", "content": "hello"},
