@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from werkzeug.datastructures import Headers
+    from werkzeug.routing import Map
 
     from imserver.domain.model import Peer
     from imserver.service.identity.pages import Pages
@@ -71,10 +72,10 @@ def build_app(
 
     With `metrics` there is `/metrics` too, which speaks the text that Prometheus reads.
     """
-    app = QuartTrio("imserver", static_folder=None)
+    app = _bare_app()
+    app.url_map = _routes(metrics is not None)
     app.config["MAX_CONTENT_LENGTH"] = body_bytes
     app.config["BODY_TIMEOUT"] = body_timeout
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # they would say that they are HTML
     app.register_error_handler(HTTPException, partial(_http_refusal, engine))
 
     async def look_at_origin() -> Response | None:
@@ -100,18 +101,13 @@ def build_app(
     app.after_request(finish)
     for operation in OPERATIONS:
         if operation.rest is not None:
-            app.add_url_rule(
-                operation.rest.path.replace("{", "<").replace("}", ">"),
-                operation.name,
-                _view(engine, operation),
-                methods=[operation.rest.method],
-            )
-    description = msgspec.json.encode(describe(version, engine.identity.scheme))
+            app.view_functions[operation.name] = _view(engine, operation)
+    description = _description(version, tuple(engine.identity.scheme.items()))
 
     async def openapi() -> Response:
         return _json(description)
 
-    app.add_url_rule("/openapi.json", "openapi", openapi)
+    app.view_functions["openapi"] = openapi
 
     if metrics is not None:
 
@@ -119,15 +115,42 @@ def build_app(
             text, content_type = metrics.render(request.headers.get("Accept", ""))
             return Response(text, content_type=content_type)
 
-        app.add_url_rule("/metrics", "metrics", scrape)
+        app.view_functions["metrics"] = scrape
 
     async def not_ws() -> Response:
         response = _refusal(engine, ApiError(Code.UPGRADE_REQUIRED))
         response.headers["Upgrade"] = "websocket"
         return response
 
-    app.add_url_rule("/ws", "not_ws", not_ws)
+    app.view_functions["not_ws"] = not_ws
     return app
+
+
+def _bare_app() -> QuartTrio:
+    app = QuartTrio("imserver", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # they would say that they are HTML
+    return app
+
+
+@cache
+def _routes(with_metrics: bool) -> Map:
+    """The paths and the names of their views. Compiled once: that takes longer than a start."""
+    app = _bare_app()
+    for operation in OPERATIONS:
+        if operation.rest is not None:
+            path = operation.rest.path.replace("{", "<").replace("}", ">")
+            app.add_url_rule(path, operation.name, methods=[operation.rest.method])
+    app.add_url_rule("/openapi.json", "openapi")
+    if with_metrics:
+        app.add_url_rule("/metrics", "metrics")
+    app.add_url_rule("/ws", "not_ws")
+    return app.url_map
+
+
+@cache
+def _description(version: str, scheme: tuple[tuple[str, str], ...]) -> bytes:
+    """The OpenAPI document; it is the same for every server with this security scheme."""
+    return msgspec.json.encode(describe(version, dict(scheme)))
 
 
 def _json(body: bytes, status: int = 200) -> Response:
