@@ -39,7 +39,7 @@ IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 # Nothing here is a page: no browser is to take it for one, frame it, or keep it.
 _SECURITY_HEADERS: Final = (
     ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Content-Security-Policy", "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),
 )

@@ -18,6 +18,7 @@ import trio
 from imserver import __version__
 from imserver.bench.command import bench
 from imserver.cli.program import program
+from tests.docs.browser import CHROMIUM, browser
 from tests.docs.markdown import ROOT, Page
 from tests.support import login, running_server
 from tests.support.clients import PATIENCE
@@ -142,6 +143,23 @@ async def test_the_script_for_the_browser_logs_in_and_sends() -> None:
             pushed = await bob.push()
         assert pushed["data"]["sender_id"] == "carol"
         assert pushed["data"]["content"] in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
+async def test_it_works_in_the_console_of_the_page_that_is_named(tmp_path: Path) -> None:
+    (script,) = blocks("In a browser")
+    (page,) = set(re.findall(r"`(http://\S+)`", README.section("In a browser")))
+    async with (
+        running_server() as server,
+        login(server, "bob") as bob,
+        browser(tmp_path) as console,
+    ):
+        await console.open(page.replace(f"http://{PRINTED_ADDRESS}", server.url))
+        await console.type(script.text.replace(PRINTED_ADDRESS, server.url[7:]))
+        pushed = await bob.push()
+        assert pushed["data"]["sender_id"] == "carol"
+        await bob.call("send_message", {"receiver_id": "carol", "content": "Hello, Carol"})
+        await console.logs("Hello, Carol")
 
 
 async def test_the_program_that_embeds_a_server_runs() -> None:
