@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -9,6 +10,15 @@ from imserver.domain.errors import ApiError, Code
 
 MIN_PASSWORD: Final = 8  # characters
 MAX_PASSWORD: Final = 1024  # bytes in UTF-8
+
+# What one login may cost. RFC 9106 section 4 recommends 64 MiB, 3 passes and 4 lanes.
+MAX_MEMORY: Final = 64 * 1024  # KiB
+MAX_PASSES: Final = 4
+MAX_LANES: Final = 4
+_HASH: Final = re.compile(
+    r"\$argon2id\$v=19\$m=([1-9][0-9]{0,6}),t=([1-9][0-9]?),p=([1-9][0-9]?)"
+    r"\$[A-Za-z0-9+/]{11,88}\$[A-Za-z0-9+/]{22,88}"
+)
 
 
 def normal(password: str) -> str:
@@ -24,6 +34,15 @@ def normal(password: str) -> str:
         if len(text.encode("utf-8", "surrogatepass")) <= MAX_PASSWORD:
             return text
     raise ApiError(Code.TOO_LARGE, f"A password has at most {MAX_PASSWORD} bytes in UTF-8")
+
+
+def is_bearable(known: str) -> bool:
+    """Whether a text is a password's hash (Argon2id, PHC string format) that a login can afford."""
+    found = _HASH.fullmatch(known)
+    if found is None:
+        return False
+    memory, passes, lanes = map(int, found.groups())
+    return memory <= MAX_MEMORY and passes <= MAX_PASSES and lanes <= MAX_LANES
 
 
 def check_password(password: str, name: str = "password") -> str:

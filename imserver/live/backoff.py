@@ -1,10 +1,14 @@
-"""How long who guesses wrong has to wait, in memory only.
+"""Delays after wrong passwords, in memory only.
 
 Three things are counted: an address at an account, an account, and an address. After some wrong
-guesses each further one doubles the wait, up to a bound, and after a while without any it is as
-if there had been none. Nobody can lock anybody else out: who comes from where the account is
-known to be used waits for their own mistakes alone, and everyone else at the most for as long
-as the bounds that all of an account's or an address's callers share, which are short.
+guesses each further one doubles the delay, up to a bound. After a while without guesses the count
+starts anew. Laws:
+
+- Nobody locks anybody else out. A user who is logged in from an address already waits for their own
+  mistakes at that address only. Everyone else waits for what other addresses guess at the account
+  too, for `ACCOUNT.most` seconds at most.
+- A wait is told exactly. Whoever comes back after it has their guess taken, whatever other
+  addresses have guessed meanwhile.
 
 Owner of the counts: `Backoff`.
 """
@@ -23,12 +27,13 @@ if TYPE_CHECKING:
 class Patience(NamedTuple):
     """How much is put up with."""
 
-    free: int  # wrong guesses that cost nothing
+    free: int  # wrong guesses that are taken at once
     most: float  # seconds to wait at the most
 
 
 PAIR: Final = Patience(5, 300.0)  # one address at one account
-SHARED: Final = Patience(50, 30.0)  # one account from everywhere, or one address at all accounts
+ACCOUNT: Final = Patience(50, 10.0)  # one account from everywhere
+ADDRESS: Final = Patience(50, 30.0)  # one address at all accounts
 FORGOTTEN_AFTER: Final = 900.0  # seconds without a guess; longer than any wait
 _NOTHING: Final = 1e-6  # seconds: what rounding leaves
 MOST_KEYS: Final = 10_000  # of each kind; beyond, those go that were quiet for longest
@@ -81,14 +86,44 @@ class _Counter:
         self._known.pop(key, None)
 
 
+class _Shared(_Counter):
+    """Wrong guesses by a key that many share, each with an appointment of their own.
+
+    Whoever is told to wait has an appointment then, and what others guess meanwhile does not move
+    it. So nobody who waits as told is told to wait again.
+    """
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__(patience)
+        self._appointments: OrderedDict[str, float] = OrderedDict()  # the oldest first
+
+    def wait_for(self, key: str, asker: str, now: float) -> float:
+        """Seconds until the next guess of one asker is taken."""
+        name = f"{key} {asker}"
+        at = self._appointments.get(name)
+        if at is not None and now - at < FORGOTTEN_AFTER:
+            return at - now if at - now > _NOTHING else 0.0
+        wait = self.wait(key, now)
+        if wait:
+            self._appointments.pop(name, None)
+            self._appointments[name] = now + wait
+            if len(self._appointments) > MOST_KEYS:
+                self._appointments.popitem(last=False)
+        return wait
+
+    def come(self, key: str, asker: str) -> None:
+        """An asker's guess is taken: the appointment is used up."""
+        self._appointments.pop(f"{key} {asker}", None)
+
+
 class Backoff:
     """Counts guesses, and says how long to wait for the next."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock  # seconds, never backwards
         self._pairs = _Counter(PAIR)
-        self._users = _Counter(SHARED)
-        self._addresses = _Counter(SHARED)
+        self._users = _Shared(ACCOUNT)
+        self._addresses = _Counter(ADDRESS)
 
     def begin(self, user_id: str, address: str, *, known: bool) -> int:
         """Take a guess, as wrong until it is told to be right.
@@ -101,9 +136,14 @@ class Backoff:
         pair = f"{network} {user_id}"
         wait = self._pairs.wait(pair, now)
         if not known:
-            wait = max(wait, self._users.wait(user_id, now), self._addresses.wait(network, now))
+            wait = max(
+                wait,
+                self._users.wait_for(user_id, network, now),
+                self._addresses.wait(network, now),
+            )
         if wait:
             return math.ceil(wait * 1000)
+        self._users.come(user_id, network)
         self._pairs.add(pair, now)
         self._users.add(user_id, now)
         self._addresses.add(network, now)

@@ -1,17 +1,19 @@
 """The read pool: a few connections, each used by one worker thread at a time.
 
 WAL lets them read beside the writer; a database in memory has one connection, and the readers
-take turns with the writer on it.
+take turns with the writer on it. Callers take turns too: many reads of one delay another by one
+read, and heavy reads leave one connection to light ones.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
 from imserver.domain.errors import ApiError, Code
 from imserver.store.database import STORAGE_FAILURES
+from imserver.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MOST_WAITING: Final = 10_000  # questions
+_MOST_OF_ONE: Final = 200  # questions of one caller; a user may have 50 WebSockets
+
 
 class Reader:
     """Runs questions in worker threads. Owner of the idle connections."""
@@ -30,20 +35,33 @@ class Reader:
         self._turn = database.turn if database.in_memory else None
         count = 1 if database.in_memory else connections
         self._idle = [database.reader() for _ in range(count)]
-        self._limiter = trio.CapacityLimiter(count)
+        self._limiter = trio.CapacityLimiter(count)  # never waited for: `_turns` are as many
+        self._turns = Turns(
+            count,
+            for_light=1 if count > 1 else 0,
+            most_waiting=_MOST_WAITING,
+            most_of_one=_MOST_OF_ONE,
+        )
 
     @property
     def waiting(self) -> int:
         """How many questions wait for a connection."""
-        return self._limiter.statistics().tasks_waiting
+        return self._turns.waiting
 
-    async def ask(self, question: Callable[[apsw.Connection], T]) -> T:
+    async def ask(
+        self, question: Callable[[apsw.Connection], T], *, by: str = "", heavy: bool = False
+    ) -> T:
         """Run `question` on a connection of its own, inside one read transaction.
 
+        `by` is the caller, whose questions take turns with those of others; "" is the server.
+        `heavy` is a question whose answer may be long.
+
         Raises:
-            ApiError: what `question` raises; `unavailable` where the store fails.
+            ApiError: what `question` raises; `unavailable` where the store fails; `rate_limited`
+                if too many questions of the caller wait.
         """
-        return await trio.to_thread.run_sync(self._run, question, limiter=self._limiter)
+        async with self._turns.turn(by, heavy=heavy):
+            return await trio.to_thread.run_sync(self._run, question, limiter=self._limiter)
 
     def _run(self, question: Callable[[apsw.Connection], T]) -> T:
         if self._turn is not None:

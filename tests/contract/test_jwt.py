@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jwt
+import msgspec
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -446,6 +447,48 @@ async def test_each_key_of_a_set_is_for_its_own_tokens(transport: str, tmp_path:
             token = issuers[2].sign(header, GOOD)
             answer = await refused(server, transport, token)
             assert answer["error"].startswith("The token is ")
+
+
+def unusable() -> list[dict[str, Any]]:
+    """Keys that an identity provider may have in its set beside those that are used here."""
+    weak = Issuer("RS256", "weak")
+    weak.key = rsa.generate_private_key(65537, 1024)
+    curve = Issuer("ES256", "curve")
+    curve.key = ec.generate_private_key(ec.SECP384R1())
+    private = jwt.get_algorithm_by_name("ES256").to_jwk(Issuer("ES256").key, as_dict=True)
+    nameless = {name: value for name, value in Issuer("ES256").jwk.items() if name != "kid"}
+    twice = Issuer("ES256", "twice").jwk
+    return [
+        weak.jwk,
+        curve.jwk,
+        nameless,
+        private | {"kid": "private"},
+        Issuer("ES256", "broken").jwk | {"x": "AAAA"},
+        twice,
+        twice,
+        {"kty": "EC", "kid": "empty"},
+        {"kty": "OKP", "crv": "Ed448", "kid": "ed448", "x": "AAAA"},
+    ]
+
+
+async def test_a_key_that_cannot_be_used_spoils_no_other(
+    transport: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start and when the set is changed; each such key is named in a warning."""
+    old, new = Issuer(name="old"), Issuer(name="new")
+    auth = msgspec.structs.replace(jwks_auth(tmp_path, old), algorithms=("ES256", "RS256", "EdDSA"))
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [*unusable(), old.jwk]}))
+    async with running_server(auth=auth) as server:
+        async with acting(server, transport, "alice", old.token()) as alice:
+            assert await alice.synced() == []
+        said = [record.getMessage() for record in caplog.records if "not used" in record.message]
+        assert len(said) == len(unusable()) - 1  # of the two of one name, once
+        replace(file, json.dumps({"keys": [new.jwk, *unusable()]}))
+        async with acting(server, transport, "alice", new.token()) as same:
+            assert await same.synced() == []
+        for gone in (old, Issuer("ES256", "twice")):
+            assert "key not known" in (await refused(server, transport, gone.token()))["error"]
 
 
 def replace(file: Path, content: str | bytes) -> None:

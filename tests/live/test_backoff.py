@@ -1,11 +1,11 @@
-"""How long who guesses wrong has to wait."""
+"""Delays after wrong passwords."""
 
 from __future__ import annotations
 
 import pytest
 
 from imserver.live import backoff
-from imserver.live.backoff import FORGOTTEN_AFTER, PAIR, SHARED, Backoff
+from imserver.live.backoff import ACCOUNT, ADDRESS, FORGOTTEN_AFTER, PAIR, Backoff
 
 HERE = "192.0.2.1"
 
@@ -77,14 +77,14 @@ def test_a_right_guess_is_the_end_of_it(guessing: Guessing) -> None:
 
 
 def test_what_came_to_nothing_does_not_count(guessing: Guessing) -> None:
-    for _ in range(10 * SHARED.free):
+    for _ in range(10 * ACCOUNT.free):
         assert guessing.wrong() == 0
         guessing.backoff.withdraw("ann", HERE)
 
 
 def test_right_ones_never_add_up(guessing: Guessing) -> None:
     """An office behind one address logs in in the morning."""
-    for number in range(10 * SHARED.free):
+    for number in range(10 * ACCOUNT.free):
         assert guessing.wrong(f"user{number}") == 0
         guessing.backoff.right(f"user{number}", HERE)
 
@@ -98,19 +98,34 @@ def test_a_stranger_locks_nobody_out(guessing: Guessing) -> None:
     assert guessing.wrong("ann", stranger) > 0
     assert guessing.wrong("ann", HERE, known=True) == 0
     wait = guessing.wrong("ann", "203.0.113.9")
-    assert 0 < wait <= SHARED.most * 1000 + 1
+    assert 0 < wait <= ACCOUNT.most * 1000 + 1
     guessing.wait_out(wait)
     assert guessing.wrong("ann", "203.0.113.9") == 0
 
 
 def test_many_addresses_at_one_account_wait_together(guessing: Guessing) -> None:
     taken = [guessing.wrong("ann", f"198.51.{n // 256}.{n % 256}") for n in range(1000)].count(0)
-    assert taken == SHARED.free
+    assert taken == ACCOUNT.free
     assert guessing.wrong("bob") == 0
 
 
+def test_a_wait_is_told_exactly_whatever_other_addresses_do_meanwhile(guessing: Guessing) -> None:
+    """Ten addresses guess on and on; the victim waits once, as told, and is heard."""
+    strangers = [f"198.51.100.{n}" for n in range(10)]
+    for _ in range(PAIR.free + 3):
+        for stranger in strangers:
+            guessing.wrong("ann", stranger)
+    wait = guessing.wrong("ann")
+    assert 0 < wait <= ACCOUNT.most * 1000
+    for step in range(10):
+        guessing.wait_out(wait // 10)
+        for stranger in strangers + [f"203.0.{step}.{n}" for n in range(100)]:
+            guessing.wrong("ann", stranger)
+    assert guessing.wrong("ann") == 0
+
+
 def test_one_address_at_many_accounts_waits(guessing: Guessing) -> None:
-    assert [guessing.wrong(f"user{n}") for n in range(1000)].count(0) == SHARED.free
+    assert [guessing.wrong(f"user{n}") for n in range(1000)].count(0) == ADDRESS.free
     assert guessing.wrong("ann", "203.0.113.9") == 0
 
 

@@ -172,6 +172,22 @@ async def test_an_unused_token_expires_and_a_used_one_lasts(book: Book) -> None:
     assert book.accounts.tokens_of("bob") == []
 
 
+@pytest.mark.parametrize("wrong", [0, 1_699_999_999_000], ids=["1970", "a second back"])
+async def test_a_clock_that_goes_back_moves_no_end(book: Book, wrong: int) -> None:
+    """A token used while the clock is wrong lasts as long as if it had not been used."""
+    right = book.now
+    session = book.connect("s1")
+    before = [(live.used_ms, live.expires_ms) for live in book.accounts.tokens_of("ann")]
+    book.now = wrong
+    assert book.admits("s1")
+    assert await book.accounts.tend() == []  # its connection uses it too; nothing is stored
+    book.now = right
+    after = [(live.used_ms, live.expires_ms) for live in book.accounts.tokens_of("ann")]
+    assert after == before
+    assert book.admits("s1")
+    assert goodbye(session) is None
+
+
 async def test_a_token_that_expires_takes_its_connections_with_it(book: Book) -> None:
     session = book.connect("s1")
     book.now += 30 * DAY  # the machine was asleep

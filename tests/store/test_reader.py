@@ -155,3 +155,22 @@ async def test_a_failing_store_refuses_reads_and_heals(tmp_path: Path) -> None:
                     await reader.ask(look)
                 assert refusal.value.code is Code.UNAVAILABLE
         assert await reader.ask(look) == [("hi",)]
+
+
+async def test_heavy_questions_of_one_caller_do_not_hold_up_another(
+    tmp_path: Path,
+) -> None:
+    with open_database(str(tmp_path / "imserver.db")) as database:
+        reader = Reader(database, 2)
+        release = threading.Event()
+
+        async def ask_much() -> None:
+            await reader.ask(lambda db: release.wait(20), by="greedy", heavy=True)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(60):
+                nursery.start_soon(ask_much)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await reader.ask(reading.newest_seq, by="ann") == 0
+            assert reader.waiting == 59
+            release.set()

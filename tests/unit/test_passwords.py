@@ -8,7 +8,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.passwords import MAX_PASSWORD, MIN_PASSWORD, check_password, normal
+from imserver.domain.passwords import (
+    MAX_PASSWORD,
+    MIN_PASSWORD,
+    check_password,
+    is_bearable,
+    normal,
+)
 from imserver.service.accounts.hashing import Passwords
 
 QUICK = argon2.PasswordHasher(1, 8, 1)
@@ -91,7 +97,7 @@ async def test_a_hash_that_is_none_is_wrong(known: str) -> None:
 
 
 async def test_logins_take_their_turn_and_too_many_are_sent_away() -> None:
-    passwords = Passwords(QUICK, at_once=1, most_waiting=3)
+    passwords = Passwords(QUICK, at_once=1, most_of_one=3)
     answers: list[object] = []
 
     async def look() -> None:
@@ -100,13 +106,49 @@ async def test_logins_take_their_turn_and_too_many_are_sent_away() -> None:
         except ApiError as error:
             answers.append((error.code, error.retry_after_ms))
 
-    async with trio.open_nursery() as nursery, passwords._turns:  # somebody has the only turn
+    async with trio.open_nursery() as nursery, passwords._turns.turn("x"):  # the only turn
         for _ in range(5):
             nursery.start_soon(look)
         await wait_all_tasks_blocked()
         assert answers == [(Code.RATE_LIMITED, 1000)] * 2
     assert answers[2:] == [False] * 3
     assert passwords.runs == 3
+
+
+@pytest.mark.parametrize(
+    ("known", "bearable"),
+    [
+        (argon2.PasswordHasher().hash("x"), True),  # RFC 9106's second choice
+        (QUICK.hash("x"), True),
+        ("$argon2id$v=19$m=4194304,t=2,p=1$" + "A" * 22 + "$" + "A" * 43, False),
+        ("$argon2id$v=19$m=19456,t=4000000,p=1$" + "A" * 22 + "$" + "A" * 43, False),
+        ("$argon2id$v=19$m=19456,t=2,p=200$" + "A" * 22 + "$" + "A" * 43, False),
+        ("$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 4300, False),
+        ("$argon2i$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43, False),
+        ("", False),
+    ],
+)
+async def test_a_hash_that_costs_too_much_is_never_run(known: str, bearable: bool) -> None:
+    assert is_bearable(known) is bearable
+    if not bearable:  # it would take gigabytes, or hours
+        assert not await Passwords(QUICK).is_right("correct horse", known)
+
+
+async def test_an_address_with_many_logins_delays_another_by_one() -> None:
+    passwords = Passwords(QUICK, at_once=1)
+    order: list[str] = []
+
+    async def look(by: str) -> None:
+        await passwords.is_right("correct horse", None, by)
+        order.append(by)
+
+    async with trio.open_nursery() as nursery, passwords._turns.turn("x"):
+        for _ in range(60):
+            nursery.start_soon(look, "stranger")
+        await wait_all_tasks_blocked()
+        nursery.start_soon(look, "honest")
+        await wait_all_tasks_blocked()
+    assert "honest" in order[:2]
 
 
 async def test_a_password_that_is_too_long_costs_nothing() -> None:

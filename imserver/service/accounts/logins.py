@@ -25,6 +25,7 @@ from imserver.domain.frames import (
 )
 from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password, normal
+from imserver.live.backoff import network_of
 from imserver.service.accounts.registry import Accounts, digest_of
 from imserver.service.engine import Caller, Command, Engine, Outcome
 from imserver.store import accounts as stored
@@ -66,7 +67,7 @@ async def password_login(engine: Engine, caller: Caller, request: PasswordLogin)
         await engine.execute(_Note(caller.author, Action.LOGIN_REFUSED, user_id))
         raise ApiError(Code.FORBIDDEN, "This account is disabled")
     if known is not None and accounts.passwords.is_outdated(known):
-        again = await accounts.passwords.hash(request.password)
+        again = await accounts.passwords.hash(request.password, user_id)
         await engine.execute(_Rehash(account.uid, known, again))
     author = caller.author._replace(user_id=user_id)
     return await engine.execute(_LogIn(accounts, account, author, device, platform))
@@ -81,7 +82,10 @@ async def _authenticate(
         ApiError: `rate_limited`, `too_large`, `unavailable`.
     """
     backoff, address = accounts.backoff, caller.peer.address
-    wait_ms = backoff.begin(user_id, address, known=accounts.is_known_at(user_id, address))
+    at_home = accounts.is_known_at(user_id, address)
+    # A user who is logged in from here does not wait behind strangers at the same address.
+    by = user_id if at_home or not address else network_of(address)
+    wait_ms = backoff.begin(user_id, address, known=at_home)
     if wait_ms:
         raise ApiError(
             Code.RATE_LIMITED, "Too many wrong passwords: wait a while", retry_after_ms=wait_ms
@@ -89,8 +93,8 @@ async def _authenticate(
     try:
         # As it is before the password is looked at: if that is changed meanwhile, it shows.
         account = accounts.find(user_id)
-        known = await engine.reader.ask(lambda db: stored.find_password(db, user_id))
-        right = await accounts.passwords.is_right(password, known)
+        known = await engine.reader.ask(lambda db: stored.find_password(db, user_id), by=by)
+        right = await accounts.passwords.is_right(password, known, by)
     except BaseException:
         backoff.withdraw(user_id, address)
         raise
@@ -312,7 +316,7 @@ async def change_password(engine: Engine, caller: Caller, request: ChangePasswor
         raise ApiError(Code.FORBIDDEN, "old_password is wrong")
     if normal(request.new_password) == normal(request.old_password):
         raise ApiError(Code.INVALID_REQUEST, "new_password is the old one")
-    new = await accounts.passwords.hash(request.new_password)
+    new = await accounts.passwords.hash(request.new_password, caller.user_id)
     return await engine.execute(
         _ChangePassword(accounts, account, caller.author, new, caller.grant.token_id)
     )

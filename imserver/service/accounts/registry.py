@@ -140,6 +140,8 @@ class Accounts:
         return self._clock() + self._lifetime_ms
 
     def _use(self, live: LiveToken, now: int) -> None:
+        if now < live.used_ms:  # the clock went back: that must not bring the end nearer
+            return
         live.used_ms = now
         live.expires_ms = now + self._lifetime_ms
         if now - live.stored_ms >= self._store_after:

@@ -42,10 +42,14 @@ async def read_audit(engine: Engine, caller: Caller, request: ReadAudit) -> byte
         if number is not None and not 0 <= number <= _MOST:
             raise ApiError(Code.INVALID_REQUEST, f"{name} must be 0 to {_MOST}")
     if after is not None:
-        found = await engine.reader.ask(lambda db: entries_after(db, after, limit + 1, wanted))
+        found = await engine.reader.ask(
+            lambda db: entries_after(db, after, limit + 1, wanted), by=caller.user_id, heavy=True
+        )
     else:
         cursor = _MOST if before is None else before
-        found = await engine.reader.ask(lambda db: entries_before(db, cursor, limit + 1, wanted))
+        found = await engine.reader.ask(
+            lambda db: entries_before(db, cursor, limit + 1, wanted), by=caller.user_id, heavy=True
+        )
     return encode_json(Audit([_describe(entry) for entry in found[:limit]], len(found) > limit))
 
 

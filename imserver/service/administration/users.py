@@ -56,7 +56,9 @@ async def list_users(engine: Engine, caller: Caller, request: ListUsers) -> byte
     limit = page_limit(request.limit)
     prefix, after = request.prefix or "", request.after or ""
     known = await engine.reader.ask(
-        lambda db: stored.users_page(db, prefix, after, limit=limit + 1)
+        lambda db: stored.users_page(db, prefix, after, limit=limit + 1),
+        by=caller.user_id,
+        heavy=True,
     )
     found: dict[str, stored.User | None] = {
         user_id: None

@@ -174,7 +174,9 @@ async def get_members(engine: Engine, caller: Caller, request: GroupRef) -> byte
 
 
 async def _view(engine: Engine, caller: Caller, request: GroupRef) -> reading.GroupView:
-    view = await engine.reader.ask(lambda db: reading.find_group(db, request.group_id))
+    view = await engine.reader.ask(
+        lambda db: reading.find_group(db, request.group_id), by=caller.user_id, heavy=True
+    )
     if view is None or all(user != caller.user_id for user, *_ in view.members):
         raise no_such_group()
     return view
@@ -182,13 +184,17 @@ async def _view(engine: Engine, caller: Caller, request: GroupRef) -> reading.Gr
 
 async def list_groups(engine: Engine, caller: Caller, request: Nothing) -> bytes:
     """The groups that the caller is in, in the order in which they joined them."""
-    groups = await engine.reader.ask(lambda db: reading.groups_of(db, caller.user_id))
+    groups = await engine.reader.ask(
+        lambda db: reading.groups_of(db, caller.user_id), by=caller.user_id, heavy=True
+    )
     return encode_json(Groups(groups))
 
 
 async def list_invitations(engine: Engine, caller: Caller, request: Nothing) -> bytes:
     """The caller's invitations, oldest first."""
-    open_ones = await engine.reader.ask(lambda db: reading.invitations_of(db, caller.user_id))
+    open_ones = await engine.reader.ask(
+        lambda db: reading.invitations_of(db, caller.user_id), by=caller.user_id, heavy=True
+    )
     return encode_json(Invitations(open_ones))
 
 

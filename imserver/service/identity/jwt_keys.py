@@ -114,28 +114,49 @@ class Keys:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise KeysError("it is no JWK set: an object with a list of keys") from None
         keys: dict[str | None, Key] = {}
+        faults: list[str] = []
+        twice: set[str] = set()
         for described in found:
-            kid = described.get("kid")
             algorithm = self._algorithm_of(described)
             if algorithm is None or described.get("use", "sig") != "sig":
                 continue  # a set may serve others too
-            if not isinstance(kid, str) or not kid:
-                raise KeysError("a key in it has no kid")
-            if kid in keys:
-                raise KeysError(f"there are two keys {kid!r} in it")
-            if algorithm != "HS256" and "d" in described:
-                raise KeysError(f"{kid!r} is a private key: the server needs the public one only")
             try:
-                material = PyJWK(described, algorithm).key
-            except (PyJWTError, ValueError, TypeError):
-                raise KeysError(f"the key {kid!r} cannot be read") from None
-            try:
-                keys[kid] = _checked(Key(algorithm, material))
+                kid, key = self._described(described, algorithm)
             except KeysError as error:
-                raise KeysError(f"{kid!r}: {error}") from None
+                faults.append(str(error))
+                continue
+            if kid in keys or kid in twice:
+                twice.add(kid)
+            else:
+                keys[kid] = key
+        for kid in twice:  # nobody can tell which one a token means
+            del keys[kid]
+            faults.append(f"there are two keys {kid!r} in it")
         if not keys:
-            raise KeysError(f"there is no key in it for {', '.join(self._algorithms)}")
+            raise KeysError(
+                "; ".join(faults) or f"there is no key in it for {', '.join(self._algorithms)}"
+            )
+        for fault in faults:
+            logger.warning("a key in %s is not used: %s", self._path, fault)
         return keys
+
+    def _described(self, described: dict[str, Any], algorithm: str) -> tuple[str, Key]:
+        """A key of a set, and its id.
+
+        Raises:
+            KeysError: it cannot be used; the others of the set can.
+        """
+        kid = described.get("kid")
+        if not isinstance(kid, str) or not kid:
+            raise KeysError("a key in it has no kid")
+        if algorithm != "HS256" and "d" in described:
+            raise KeysError(f"{kid!r} is a private key: the server needs the public one only")
+        try:
+            return kid, _checked(Key(algorithm, PyJWK(described, algorithm).key))
+        except (PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
+            raise KeysError(f"the key {kid!r} cannot be read") from None
+        except KeysError as error:
+            raise KeysError(f"{kid!r}: {error}") from None
 
     def _algorithm_of(self, described: dict[str, Any]) -> str | None:
         for algorithm in self._algorithms:

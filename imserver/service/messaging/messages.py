@@ -192,7 +192,9 @@ async def get_message(engine: Engine, caller: Caller, request: GetMessage) -> by
     message = (
         None
         if seq is None
-        else await engine.reader.ask(lambda db: reading.find_message(db, seq, caller.user_id))
+        else await engine.reader.ask(
+            lambda db: reading.find_message(db, seq, caller.user_id), by=caller.user_id
+        )
     )
     if message is None:
         raise ApiError(Code.NOT_FOUND, "There is no such message")

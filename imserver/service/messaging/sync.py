@@ -37,7 +37,9 @@ async def sync_offline(engine: Engine, caller: Caller, request: SyncOffline) -> 
                 own=bool(request.include_own),
                 max_bytes=engine.limits.page_bytes,
             ),
-        )
+        ),
+        by=caller.user_id,
+        heavy=True,
     )
     newest_id = message_id(newest) if request.include_newest else None
     return encode_json(

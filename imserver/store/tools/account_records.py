@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from imserver.domain.passwords import is_bearable
 from imserver.store.tools.lines import Record, Target
 
 # Who has the export must not be able to tell who is logged in from where, and after an import
@@ -57,7 +58,9 @@ class Account(Record, tag="account", frozen=True, kw_only=True):
         )
 
     def put(self, into: Target) -> None:
-        """See `Record`."""
+        """See `Record`: a hash must not cost a login more than it may."""
+        if self.password is not None and not is_bearable(self.password):
+            raise msgspec.ValidationError("its password is no hash that a login can afford")
         into.put(
             "account (uid, password, administrator, disabled, must_change, created_ms,"
             " password_ms)",
