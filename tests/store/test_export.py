@@ -218,6 +218,13 @@ def twice(kind: str) -> Callable[[list[dict[str, Any]]], None]:
     return spoil
 
 
+COSTLY: dict[str, Any] = {  # 4 GB for one login
+    "kind": "account",
+    "user": "alice",
+    "password": f"$argon2id$v=19$m=4194304,t=2,p=1${'A' * 22}${'A' * 43}",
+    "created_ms": 1,
+    "password_ms": 1,
+}
 SPOILED = [
     (without("imserver-export"), r"line 1: the header is the first line"),
     (without("end"), r"is not whole: its last line is missing"),
@@ -245,6 +252,10 @@ SPOILED = [
     (changed("client_message", digest="zz"), r"line \d+: digest is not hexadecimal"),
     (changed("client_message", seq=10**6), r"breaks a law: client_msg_id 'a-0' of user 1"),
     (changed("selective_ack", level="eaten"), r"line \d+: there is no level 'eaten'"),
+    (
+        lambda lines: lines.insert(-1, COSTLY),
+        r"line \d+: its password is no hash that a login can afford",
+    ),
     (changed("end", kind="finis"), r"line \d+: Invalid value 'finis'"),
 ]
 
