@@ -1,13 +1,18 @@
-"""What others wrote, made fit for a terminal; and how wide it is there."""
+"""What others wrote, made fit for a terminal; and how it is laid out there."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Final
 
+from wcwidth import iter_graphemes, wcswidth
+
 # Formatting characters that belong into words and emoji: the zero-width (non-)joiners.
 _JOINERS: Final = "\u200c\u200d"
 _REPLACEMENT: Final = "\ufffd"
+_INDENT: Final = 8  # cells before every line of a message but the first
+_LEAST: Final = 12  # cells for a text in a narrow terminal
+_NOT_FIRST: Final = frozenset("，。、！？；：）」』》】〉”’…—·,.!?;:)]}")  # on a line
 
 
 def printable(text: str) -> str:
@@ -29,9 +34,68 @@ def _printable(character: str) -> str:
             return character
 
 
-def indented(text: str, prefix: str) -> str:
-    """The text behind a prefix; further lines stand below it, so that none looks like another."""
-    return prefix + printable(text).replace("\n", "\n" + " " * 8)
+def laid_out(text: str, head: int, columns: int | None) -> str:
+    """A text behind a head of so many cells.
+
+    Further lines are indented, so that none looks like another message. With `columns`, lines
+    are broken between words (between characters where a script has no spaces).
+    """
+    paragraphs = printable(text).split("\n")
+    if columns is None:
+        return ("\n" + " " * _INDENT).join(paragraphs)
+    lines: list[str] = []
+    for paragraph in paragraphs:
+        first = max(columns - (_INDENT if lines else head), 1)
+        lines += wrapped(paragraph, first, max(columns - _INDENT, _LEAST))
+    return ("\n" + " " * _INDENT).join(lines)
+
+
+def wrapped(paragraph: str, first: int, others: int) -> list[str]:
+    """A line of text broken into lines: `first` cells for the first one, `others` for the rest."""
+    lines: list[str] = []
+    line, room = "", first
+    for piece in _pieces(paragraph):
+        size = width(piece)
+        if size <= room:
+            line += piece
+            room -= size
+        elif piece.isspace():
+            room = 0  # it stands at the end of the line, where nobody sees it
+        elif size <= others and (line or lines == []):
+            lines.append(line.rstrip())
+            line, room = piece, others - size
+        else:  # a word longer than a line
+            for grapheme in iter_graphemes(piece):
+                size = width(grapheme)
+                if size > room and line:
+                    lines.append(line.rstrip())
+                    line, room = "", others
+                line += grapheme
+                room -= size
+    lines.append(line)
+    return lines
+
+
+def _pieces(text: str) -> list[str]:
+    """Words, spaces and wide characters: a line may be broken between any two of them."""
+    pieces: list[str] = []
+    kind = ""
+    for grapheme in iter_graphemes(text):
+        before = kind
+        if grapheme.isspace():
+            kind = "space"
+        elif width(grapheme) > 1 and grapheme not in _NOT_FIRST:
+            kind = "wide"
+        else:
+            kind = "word"
+        sticks = grapheme in _NOT_FIRST and before != "space"
+        if pieces and (sticks or (kind == before and kind != "wide")):
+            pieces[-1] += grapheme
+        else:
+            pieces.append(grapheme)
+        if sticks and before == "wide":
+            kind = "wide"  # the next word begins a piece of its own
+    return pieces
 
 
 def shortened(text: str, most: int) -> str:
@@ -42,23 +106,15 @@ def shortened(text: str, most: int) -> str:
 
 def fitting(text: str, most: int) -> str:
     """As much of the beginning of a text as goes into `most` cells."""
-    used = 0
-    for index, character in enumerate(text):
-        used += cells(character)
-        if used > most:
-            return text[:index]
-    return text
+    fits = ""
+    for grapheme in iter_graphemes(text):
+        most -= width(grapheme)
+        if most < 0:
+            break
+        fits += grapheme
+    return fits
 
 
 def width(text: str) -> int:
     """How many cells a text takes in a terminal."""
-    return sum(map(cells, text))
-
-
-def cells(character: str) -> int:
-    """How many cells a character takes: none, one or two."""
-    if character.isascii():
-        return 1
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+    return max(wcswidth(text), 0)

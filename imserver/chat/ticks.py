@@ -1,4 +1,8 @@
-"""How far one's own messages have come, as far as the window has shown it."""
+"""How far one's own messages have come, as far as the window has shown it.
+
+What the one receiver of a direct message does is shown at once. The members of a group are summed
+up: a line for those of the first second, then for those of two seconds more, four, and so on.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
     from imserver.client import Message, StatusChange
 
 _MOST: Final = 200  # own messages that are remembered
+_FIRST_WAIT: Final = 1.0  # seconds
 
 MARKS: Final = {Level.SENT: "✓", Level.DELIVERED: "✓✓ delivered", Level.READ: "✓✓ read"}
 _LEVELS: Final = {level.label: level for level in Level}
@@ -22,7 +27,7 @@ class Tick(NamedTuple):
 
     message: Message
     level: Level
-    by: str | None  # None: everybody whom it concerns
+    by: tuple[str, ...]  # nobody: everyone whom it concerns
 
 
 class _Own:
@@ -31,6 +36,8 @@ class _Own:
         self.conversation = conversation
         self.level = level  # the furthest that anybody has come
         self.by: dict[str, Level] = {}
+        self.wait = _FIRST_WAIT
+        self.due: float | None = None  # when to show who has come further
 
 
 class Ticks:
@@ -48,8 +55,8 @@ class Ticks:
             if len(self._own) > _MOST:
                 del self._own[next(iter(self._own))]
 
-    def take(self, change: StatusChange) -> Tick | None:
-        """What a status change has to show, if it tells anything new of an own message."""
+    def take(self, change: StatusChange, now: float = 0.0) -> Tick | None:
+        """What a status change has to show at once, if it tells anything new of an own message."""
         level = _LEVELS.get(change.status)
         seq = parse_message_id(change.message_id)
         own = None if seq is None else self._own.get(seq)
@@ -68,7 +75,26 @@ class Ticks:
         for other in covered:
             other.by[change.user_id] = max(other.by.get(change.user_id, level), level)
             other.level = max(other.level, level)
-        return Tick(own.message, level, change.user_id)
+        if own.message.group_id is not None:
+            if own.due is None:
+                own.due = now + own.wait
+                own.wait *= 2
+            return None
+        return Tick(own.message, level, (change.user_id,))
+
+    def next_summary(self) -> float | None:
+        """When there is a summary to show, in the time that `take` was given."""
+        return min((own.due for own in self._own.values() if own.due is not None), default=None)
+
+    def summaries(self, now: float) -> list[Tick]:
+        """Group messages that have come further: how far, and with which members."""
+        ticks = []
+        for own in self._own.values():
+            if own.due is not None and own.due <= now:
+                own.due = None
+                by = tuple(user for user, level in own.by.items() if level == own.level)
+                ticks.append(Tick(own.message, own.level, by))
+        return ticks
 
     def fail(self, change: StatusChange) -> Message | None:
         """The own message that was removed before anybody had it, if it is remembered."""
@@ -88,4 +114,4 @@ class Ticks:
         if own is None or level <= own.level:
             return None
         own.level = level
-        return Tick(message, level, None)
+        return Tick(message, level, ())

@@ -11,7 +11,7 @@ import trio.testing
 
 from imserver.client import ClientClosed, ClientError, Code, ConnectionLost, Refused
 from imserver.client.calls import Call, Calls
-from imserver.client.lifeline import Backoff
+from imserver.client.lifeline import Delays
 from imserver.client.route import parse_url
 from imserver.domain.errors import CloseCode
 from imserver.domain.frames import Heartbeat, HeartbeatAnswer, SendMessage, decode_envelope
@@ -184,9 +184,9 @@ def test_urls(url: str, host_header: str, path: str, rest: str) -> None:
 
 
 def test_delays_grow_to_a_limit_and_are_never_more() -> None:
-    backoff = Backoff(1.0, 8.0)
+    delays = Delays(1.0, 8.0)
     for limit in (1.0, 2.0, 4.0, 8.0, 8.0, 8.0):
-        assert 0 <= backoff.next() <= limit
-    assert max(backoff.next() for _ in range(200)) > 4.0  # drawn from all of it
-    backoff.reset()
-    assert backoff.next() <= 1.0
+        assert 0 <= delays.next() <= limit
+    assert max(delays.next() for _ in range(200)) > 4.0  # drawn from all of it
+    delays.reset()
+    assert delays.next() <= 1.0

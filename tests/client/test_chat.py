@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.lowlevel
 
 from imserver.chat import app
-from imserver.chat.terminal import Terminal
-from imserver.client import Disconnected, Refused, open_client
+from imserver.chat.contacts import Contacts, Partner
+from imserver.chat.pipes import Pipes
+from imserver.client import Disconnected, Message, Refused, open_client
 from imserver.config import Retention
 from tests.client.support import (
     BRISK,
@@ -30,9 +33,9 @@ from tests.e2e.process import environment
 from tests.support import running_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from pathlib import Path
 
+TO_BOB = Partner("bob", False)
 TIME = re.compile(r"^\d\d:\d\d ", re.MULTILINE)
 
 
@@ -49,8 +52,10 @@ async def test_two_windows_talk_through_a_server_that_is_killed(tmp_path: Path) 
         ):
             await alice.type("hello bob\n")
             await bob.sees("alice: hello bob")
-            await bob.sees("talking to alice")
+            await bob.sees("-- /to alice answers")
             await alice.sees("✓✓ read by bob: hello bob")
+            await bob.type("/to alice\n")
+            await bob.sees("talking to alice")
             await bob.type("hello alice\n")
             await alice.sees("bob: hello alice")
             await bob.sees("✓✓ read by alice: hello alice")
@@ -88,7 +93,7 @@ async def test_two_windows_talk_through_a_server_that_is_killed(tmp_path: Path) 
             "alice: still there?",
             "you to alice: /still here  ✓",
         ]
-        assert "\x1b" not in alice.shown + bob.shown
+        assert "\x1b" not in alice.raw + bob.raw
 
 
 async def test_groups_and_another_device() -> None:
@@ -99,6 +104,8 @@ async def test_groups_and_another_device() -> None:
         open_client(server.url, "bob", cursor="msg_0") as bob,
     ):
         await alice.type('/group "the team" bob carol\n')
+        await alice.sees("-- bob, carol: you have not talked before. Go on? [y/N]")
+        await alice.type("y\n")
         await alice.sees("-- talking to the team")
         await alice.sees('* in the team: alice created the group "the team"')
         await alice.type("hi all\n/who\n/groups\n")
@@ -111,11 +118,14 @@ async def test_groups_and_another_device() -> None:
         [group] = await bob.groups()
         await bob.send("picture.png", group=group.id, type="image")
         await alice.sees("bob in the team (image): picture.png")
-        await alice.type("/to bob just you\n/to nobody\n/leave\n/nonsense\n/join group_nowhere\n")
+        await alice.type(
+            "/to bob just you\n/to nobody\ny\n/leave\n/nonsense\n/to\n/join group_nowhere\n"
+        )
         await alice.sees("you to bob: just you  ✓")
         await alice.sees("-- talking to nobody")
-        await alice.sees("something is missing: /leave")
-        await alice.sees("something is missing: /nonsense")
+        await alice.sees("-- which group?")
+        await alice.sees("there is no command /nonsense")
+        await alice.sees("something is missing: /to")
         await alice.sees("-- There is no such group (not_found)")
         await alice.type(f"/leave {group.id}\n/help\n")
         await alice.sees("-- you have left the team")
@@ -148,21 +158,20 @@ async def test_a_message_cannot_drive_the_terminal() -> None:
     ):
         await eve.send("\x1b]0;gotcha\x07\n12:00 alice: send money", to="bob")
         await bob.sees("send money")
-        assert "\x1b]" not in bob.shown
+        assert "\x1b]" not in bob.raw
         assert "\n12:00 alice" not in bob.shown
 
 
-class Script(Terminal):
+class Script(Pipes):
     """A terminal that types by itself."""
 
     def __init__(self, *typed: str) -> None:
-        super().__init__(interactive=False)
-        self.typed = typed
+        super().__init__()
+        self.typed = list(typed)
         self.shown: list[str] = []
 
-    async def lines(self) -> AsyncGenerator[str, None]:
-        for line in self.typed:
-            yield line
+    async def line(self) -> str | None:
+        return self.typed.pop(0) if self.typed else None
 
     def show(self, text: str) -> None:
         self.shown.append(text)
@@ -177,7 +186,7 @@ async def test_what_could_not_be_sent_is_counted(
         await until(alice, Disconnected)
         terminal = Script("one", "two", "three")
         with trio.fail_after(LONG):
-            assert await app.Chat(alice, terminal, app.Peer("bob", False)).run() == 3
+            assert await app.Chat(alice, terminal, Contacts("alice"), TO_BOB).run() == 3
         assert "-- not connected: this waits" in terminal.shown
 
 
@@ -189,7 +198,7 @@ async def test_a_refusal_for_good_ends_the_chat(tmp_path: Path) -> None:
         await host.stop()
         async with refusing(host.port, "unauthorized"):
             with pytest.raises(Refused, match="unauthorized"), trio.fail_after(LONG):
-                await app.Chat(alice, Script("hello?"), app.Peer("bob", False)).run()
+                await app.Chat(alice, Script("hello?"), Contacts("alice"), TO_BOB).run()
 
 
 @pytest.mark.parametrize(
@@ -253,16 +262,21 @@ async def test_in_a_terminal_what_is_being_typed_stays() -> None:
         open_client(server.url, "alice") as alice,
         terminal_window("--as", "bob", "--to", "alice", "--url", server.url) as bob,
     ):
-        await bob.sees("alice> ")
+        await bob.sees("alice>")
         assert not bob.echoes()
         await bob.type("I am typ")
         await bob.sees("I am typ")
         await alice.send("look at this", to="bob")
-        await bob.sees("look at this\r\n")
-        await bob.sees("alice> I am typ")  # drawn again, below
-        await bob.type("ping\x7f\x7f\x7f\x7fing 你好\r")
-        await bob.sees("I am typing 你好")
-        assert (await messages(alice, 1)) == ["I am typing 你好"]
+        await bob.sees("look at this")
+        await bob.sees("alice>")  # drawn again, below
+        await bob.sees("I am typ")
+        family = "👩\u200d👩\u200d👧 می\u200cخواهم"
+        await bob.type(f"ping\x7f\x7f\x7f\x7fing 你好 {family}\r")
+        assert (await messages(alice, 1)) == [f"I am typing 你好 {family}"]
+        await bob.type("\x1b[200~pasted\nin two lines\x1b[201~\r")
+        assert (await messages(alice, 1)) == ["pasted\nin two lines"]
+        await bob.type("\x1b[A\x1b[A\x1b[A!\r")  # history
+        assert (await messages(alice, 1)) == [f"I am typing 你好 {family}!"]
         await bob.type("\x04")
         assert await bob.ended() == 0
         assert bob.echoes()
@@ -271,7 +285,7 @@ async def test_in_a_terminal_what_is_being_typed_stays() -> None:
 async def test_ctrl_c_in_a_terminal() -> None:
     async with running_server() as server:
         async with terminal_window("--as", "bob", "--url", server.url) as bob:
-            await bob.sees("> ")
+            await bob.sees(">")
             await bob.type("half a line\x03")
             assert await bob.ended() == 0
             assert bob.echoes()
@@ -295,3 +309,95 @@ async def test_it_says_what_was_removed_and_what_of_it_nobody_got() -> None:
         await alice.sees("-- nobody got this before it was removed: hello bob")
         async with window("--as", "bob", "--url", server.url) as bob:
             await bob.sees("-- older messages are not kept any more")
+
+
+async def test_nobody_is_talked_to_by_accident() -> None:
+    async with (
+        running_server() as server,
+        open_client(server.url, "bob", cursor="msg_0") as bob,
+        open_client(server.url, "eve") as eve,
+    ):
+        team = await bob.create_group("the team", ["alice"])
+        twins = [await bob.create_group("twins", ["alice"]) for _ in range(2)]
+        async with window("--as", "alice", "--url", server.url) as alice:
+            await alice.sees("twins")
+            await alice.sees("twins")
+            await eve.send("talk to me", to="alice")
+            await alice.sees("eve: talk to me")
+            await alice.sees("-- /to eve answers")
+            await alice.type("for nobody\n")
+            await alice.sees("-- to whom?")
+            await alice.type('/to "the team" by name\n')
+            await alice.sees("you in the team: by name")
+            await alice.type(f"/to {team.id} by id\n")
+            await alice.sees("you in the team: by id")
+            await alice.type("/to bbo hello\n")
+            await alice.sees("-- bbo: you have not talked before (did you mean bob?). Go on? [y/N]")
+            await alice.type("n\nlost\n")
+            await alice.sees("-- nothing was done")
+            await alice.sees("-- to whom?")
+            await alice.type("/to twins hello\n")
+            await alice.sees("more than one is called twins")
+            await alice.sees(twins[1].id)
+            await alice.type("/to group_aaaaaaaaaaaa hello\n")
+            await alice.sees("you are in no group group_aaaaaaaaaaaa")
+            await alice.type("/to bob known from the group\n/to carol new\ny\n")
+            await alice.sees("you to bob: known from the group")
+            await alice.sees("you to carol: new")
+            await alice.type("/quit\n")
+            assert await alice.ended() == 0
+        async with window("--as", "alice", "--group", "the team", "--url", server.url) as alice:
+            await alice.sees("talking to the team")
+        assert await stored(server.url, "carol") == ["new"]
+        assert await stored(server.url, "bbo") == []
+
+
+async def test_the_readers_of_a_group_message_are_summed_up() -> None:
+    names = [f"reader{number}" for number in range(9)]
+    async with running_server() as server, AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(open_client(server.url, name)) for name in names]
+        await readers[0].create_group("all", ["alice", *names[1:]])
+        alice = await stack.enter_async_context(
+            window("--as", "alice", "--group", "all", "--url", server.url)
+        )
+        await alice.sees("talking to all")
+        await alice.type("hello all\n")
+        for reader in readers:
+            message = await until(
+                reader, lambda event: isinstance(event, Message) and event.type == "text"
+            )
+            await reader.ack(message.id)
+        await alice.sees("read by reader0")
+        await alice.sees(": hello all")
+        await trio.lowlevel.checkpoint()
+        assert alice.shown.count("✓✓ read by") <= 3
+        assert "more: hello all" in alice.shown
+
+
+async def test_words_are_not_cut(tmp_path: Path) -> None:
+    words = "antidisestablishment interdenominational characteristically responsibilities"
+    async with (
+        running_server() as server,
+        open_client(server.url, "alice") as alice,
+        terminal_window("--as", "bob", "--url", server.url, columns=50) as bob,
+    ):
+        await bob.sees(">")
+        await alice.send(words, to="bob")
+        for word in words.split():
+            await bob.sees(word)
+
+
+async def test_tab_completes_commands_and_names() -> None:
+    async with (
+        running_server() as server,
+        open_client(server.url, "bob", cursor="msg_0") as bob,
+        terminal_window("--as", "alice", "--url", server.url, columns=120) as alice,
+    ):
+        await alice.sees(">")
+        await bob.create_group("the team", ["alice"])
+        await alice.sees("the team")
+        await alice.type("/t\t")
+        await alice.sees("/to")
+        await alice.type('"th\thello\r')
+        await alice.sees("talking to the team")
+        assert await messages(bob, 1) == ["hello"]

@@ -5,74 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from imserver.chat.editor import Editor, EndOfInput
-from imserver.chat.text import fitting, indented, printable, shortened, width
+from imserver.chat.contacts import Ambiguous, Contacts, Partner
+from imserver.chat.text import fitting, laid_out, printable, shortened, width, wrapped
 from imserver.chat.ticks import Ticks
-from imserver.client import Message, StatusChange
+from imserver.client import Group, Message, StatusChange
 from imserver.domain.model import Level
-
-LEFT, RIGHT, UP, DOWN = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[B"
-HOME, END, DELETE = "\x1b[H", "\x1bOF", "\x1b[3~"
-BACKSPACE = "\x7f"
-
-
-@pytest.mark.parametrize(
-    ("typed", "line"),
-    [
-        ("hello\r", "hello"),
-        ("helo" + LEFT + "l\n", "hello"),
-        ("hello!" + BACKSPACE + "\r", "hello"),
-        (BACKSPACE + LEFT + "hello" + RIGHT + "\r", "hello"),
-        ("ello" + HOME + "h" + END + "!\r", "hello!"),
-        ("xhello" + HOME + DELETE + "\r", "hello"),
-        ("xhello\x01\x04\r", "hello"),
-        ("rubbish\x15hello\r", "hello"),
-        ("hello there \x17\r", "hello "),
-        ("hello there" + LEFT * 6 + "\x0b\r", "hello"),
-        ("\x1b[1;5Chel\x00lo\x1b[Z\r", "hello"),
-        ("你好" + LEFT + "们" + BACKSPACE + "\r", "你好"),
-    ],
-)
-def test_what_is_typed(typed: str, line: str) -> None:
-    assert Editor().feed(typed) == [line]
-    split = Editor()
-    assert [found for character in typed for found in split.feed(character)] == [line]
-
-
-def test_lines_come_back() -> None:
-    editor = Editor()
-    assert editor.feed("one\rtwo\rtwo\r\r") == ["one", "two", "two", ""]
-    assert editor.feed(UP + "\r") == ["two"]
-    assert editor.feed(UP * 9 + "\r") == ["one"]
-    assert editor.feed(UP * 2 + DOWN * 9 + "new\r") == ["new"]
-
-
-def test_the_end_of_input_is_an_empty_lines_affair() -> None:
-    editor = Editor()
-    editor.feed("x\x04")
-    with pytest.raises(EndOfInput):
-        editor.feed(BACKSPACE + "\x04")
-
-
-@given(st.text(max_size=60), st.integers(0, 70), st.integers(12, 40))
-def test_the_line_fits_its_row(typed: str, back: int, columns: int) -> None:
-    editor = Editor()
-    editor.feed("".join(character for character in typed if character.isprintable()))
-    editor.feed(LEFT * back)
-    shown, column = editor.render("> ", columns)
-    assert width(shown) < columns
-    assert column < columns
-    assert shown.startswith("> ")
-
-
-def test_the_window_slides_with_the_cursor() -> None:
-    editor = Editor()
-    editor.feed("abcdefghijklmnopqrstuvwxyz")
-    assert editor.render("> ", 13) == ("> qrstuvwxyz", 12)
-    editor.feed(HOME)
-    assert editor.render("> ", 13) == ("> abcdefghij", 2)
-    assert editor.render("", 80) == ("abcdefghijklmnopqrstuvwxyz", 0)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +35,32 @@ def test_nothing_printable_drives_a_terminal(text: str) -> None:
 
 
 def test_no_line_of_a_message_looks_like_another_message() -> None:
-    assert indented("hi\n12:00 bob: pay me", "12:00 eve: ") == (
-        "12:00 eve: hi\n        12:00 bob: pay me"
-    )
+    assert laid_out("hi\n12:00 bob: pay me", 11, None) == "hi\n        12:00 bob: pay me"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("one two three", ["one two", "three"]),
+        ("one  two", ["one  two"]),
+        ("incomprehensibilities", ["incompreh", "ensibilit", "ies"]),
+        ("a incomprehensible", ["a incompr", "ehensible"]),
+        ("你好世界你好", ["你好世界", "你好"]),
+        ("我们去见，好吗", ["我们去", "见，好吗"]),
+        ("请看report吧", ["请看", "report吧"]),
+        ("👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧", ["👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧", "👩‍👩‍👧"]),
+        ("", [""]),
+    ],
+)
+def test_lines_are_broken_between_words(text: str, lines: list[str]) -> None:
+    assert wrapped(text, 9, 9) == lines
+
+
+@given(st.text(st.characters(categories=["L", "P", "Zs"]), max_size=80), st.integers(4, 30))
+def test_every_line_fits_and_no_letter_is_lost(text: str, columns: int) -> None:
+    lines = wrapped(text, columns, columns)
+    assert all(width(line) <= columns for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())
 
 
 def test_width() -> None:
@@ -124,7 +86,7 @@ def test_ticks_go_forward_only() -> None:
     ticks.add(message(1), "bob")
     tick = ticks.take(change(1, "delivered"))
     assert tick is not None
-    assert (tick.message.content, tick.level, tick.by) == ("1", Level.DELIVERED, "bob")
+    assert (tick.message.content, tick.level, tick.by) == ("1", Level.DELIVERED, ("bob",))
     assert ticks.take(change(1, "delivered")) is None
     assert ticks.take(change(1, "read")) is not None
     assert ticks.take(change(1, "delivered")) is None
@@ -154,7 +116,7 @@ def test_what_was_missed_is_corrected() -> None:
     assert ticks.correct(message(1)) is None
     tick = ticks.correct(message(1, "read"))
     assert tick is not None
-    assert (tick.level, tick.by) == (Level.READ, None)
+    assert (tick.level, tick.by) == (Level.READ, ())
     assert ticks.correct(message(1, "read")) is None
 
 
@@ -163,3 +125,35 @@ def test_few_are_remembered() -> None:
     for seq in range(1, 1000):
         ticks.add(message(seq), "bob")
     assert len(ticks.open(1000)) == 200
+
+
+def test_members_of_a_group_are_summed_up_ever_more_rarely() -> None:
+    ticks = Ticks("alice")
+    ticks.add(replace(message(1), receiver_id=None, group_id="group_1"), "group_1")
+    shown = []
+    for second in range(100):
+        assert ticks.take(change(1, "read", f"user{second}"), float(second)) is None
+        shown += ticks.summaries(float(second))
+    assert [len(tick.by) for tick in shown] == [2, 5, 10, 19, 36, 69]
+    assert ticks.next_summary() == 133
+    assert ticks.summaries(132.0) == []
+
+
+def test_names_are_resolved() -> None:
+    contacts = Contacts("alice")
+    one, other = group("group_1", "team", "bob"), group("group_2", "bob", "carol")
+    contacts.learn([one, other])
+    assert contacts.find("team") == contacts.find("group_1") == Partner("group_1", True)
+    assert contacts.find("carol") == Partner("carol", False)
+    with pytest.raises(Ambiguous, match="/to group_2, /to @bob for the user"):
+        contacts.find("bob")
+    assert contacts.find("@bob") == Partner("bob", False)
+    assert contacts.find("caro") is None
+    assert contacts.similar("caro") == "carol"
+    contacts.forget_group("group_1")
+    assert contacts.find("team") is None
+
+
+def group(group_id: str, name: str, *members: str) -> Group:
+    return Group(id=group_id, name=name, description="", owner_id="alice", members=list(members),
+                 created_at="", updated_at="")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ from tests.support.tokens import Issuer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import imserver
 
 ISSUER = Issuer()
 
@@ -116,6 +119,7 @@ async def test_the_chat_has_its_token_from_a_file_or_a_variable(tmp_path: Path) 
             assert await bob.ended() == 1
         async with window("--as", "bob", "--url", server.url) as bob:
             await bob.sees("the server does not let bob in: A token is required")
+            await bob.sees("--password")
             assert await bob.ended() == 1
 
 
@@ -159,7 +163,7 @@ async def test_the_chat_asks_for_a_password_and_logs_out() -> None:
         async with terminal_window(*chat) as alice:
             await alice.sees("Password: ")
             await alice.type(PASSWORD + "\n")
-            await alice.sees("bob> ")
+            await alice.sees("bob>")
             async with rest(server, None, await token_of(server, "alice")) as calls:
                 devices = [
                     session["device"]
@@ -184,3 +188,75 @@ async def test_the_chat_asks_for_a_password_and_logs_out() -> None:
 async def test_who_is_not_there_gives_no_token() -> None:
     with pytest.raises(Unreachable):
         await log_in(f"http://127.0.0.1:{free_port()}", "alice", "a password")
+
+
+async def test_the_chat_changes_a_password_for_one_login() -> None:
+    async with token_server("alice") as server:
+        chat = ("--as", "alice", "--to", "alice", "--url", server.url, "--password")
+        one_time = await give_one_time_password(server, "alice")
+        async with terminal_window(*chat) as alice:
+            await alice.sees("Password: ")
+            await alice.type(one_time + "\n")
+            await alice.sees("for one login")
+            await alice.sees("New password:")
+            await alice.type(NEW_PASSWORD + "\n")
+            await alice.sees("Repeat for confirmation: ")
+            await alice.type(NEW_PASSWORD + "\n")
+            await alice.sees("alice>")
+            await alice.type("/password\r")
+            for question, answer in (
+                ("now:", NEW_PASSWORD), ("new password:", PASSWORD), ("again:", PASSWORD),
+            ):  # fmt: skip
+                await alice.sees(question)
+                await alice.type(answer + "\r")
+            await alice.sees("your password is changed")
+            await alice.type("\x1b[A\r")  # passwords are not in the history
+            await alice.sees("Your password now:")
+            assert PASSWORD not in alice.shown
+            assert NEW_PASSWORD not in alice.shown
+            await alice.type("\x04")
+            assert await alice.ended() == 0
+        issued = await log_in(server.url, "alice", PASSWORD)
+        async with open_client(server.url, "alice", token=issued.token) as alice:
+            [session] = await alice.sessions()
+            assert session.current  # that of the chat is gone
+
+
+@pytest.mark.parametrize("way", ["interrupt", "terminate", "hang up", "refuse to choose"])
+async def test_no_end_of_the_chat_leaves_a_token(way: str) -> None:
+    async with token_server("alice", "bob") as server:
+        password = PASSWORD
+        if way == "refuse to choose":
+            password = await give_one_time_password(server, "alice")
+        chat = ("--as", "alice", "--to", "bob", "--url", server.url, "--password")
+        async with terminal_window(*chat) as alice:
+            await alice.sees("Password: ")
+            await alice.type(password + "\n")
+            if way == "refuse to choose":
+                await alice.sees("New password:")
+                await alice.type("\x03")
+                assert await alice.ended() == 1
+                assert await sessions_of(server, "alice") == 0
+                return
+            await alice.sees("bob>")
+            assert await sessions_of(server, "alice") == 1
+            if way == "interrupt":
+                await alice.type("\x03")
+            else:
+                alice.process.send_signal(signal.SIGTERM if way == "terminate" else signal.SIGHUP)
+            await alice.ended()
+        assert await sessions_of(server, "alice") == 0
+
+
+async def give_one_time_password(server: imserver.Server, user_id: str) -> str:
+    """Have the administrator give a user a password for one login; returns it."""
+    async with rest(server, None, await token_of(server, "root")) as root:
+        answer = await root.ask("PUT", f"/api/v1/admin/users/{user_id}/password", {})
+    return str(answer["password"])
+
+
+async def sessions_of(server: imserver.Server, user_id: str) -> int:
+    """How many tokens a user has."""
+    async with rest(server, None, await token_of(server, "root")) as root:
+        answer = await root.get(f"/api/v1/admin/users/{user_id}")
+    return int(answer["user"]["account"]["sessions"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -29,13 +30,18 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
+# Escape sequences, carriage returns and steps back.
+_STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\b]")
+
+
 class Window:
     """A running chat: what it shows, and a keyboard."""
 
     def __init__(self, process: trio.Process, keyboard: Callable[[bytes], Awaitable[None]]) -> None:
         self.process = process
         self.echoes = lambda: False  # whether its terminal shows by itself what is typed
-        self.shown = ""  # everything so far
+        self.raw = ""  # everything so far, as it came
+        self.shown = ""  # the same, without what steers the terminal
         self._seen = 0  # how much of it the test has looked at
         self._keyboard = keyboard
         self._more = trio.Event()
@@ -55,7 +61,8 @@ class Window:
         raise AssertionError(f"{text!r} is not in {self.shown[self._seen :]!r}")
 
     def take(self, data: bytes) -> None:
-        self.shown += data.decode(errors="replace")
+        self.raw += data.decode(errors="replace")
+        self.shown = _STEERING.sub("", self.raw)
         self._more.set()
         self._more = trio.Event()
 
