@@ -39,7 +39,8 @@ from imserver.service.identity.origins import Origins
 from imserver.service.identity.pages import Pages
 from imserver.service.identity.token_identity import TokenIdentity
 from imserver.service.upkeep.retention import Retention
-from imserver.store.database import make_folder, open_database
+from imserver.store.database import open_database
+from imserver.store.ownership import make_folder
 from imserver.store.reader import Reader
 from imserver.store.tools.rotation import Rotation
 from imserver.store.writer import Writer

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from imserver.cli.options import PATH, examples
-from imserver.cli.progress import data_command, database_of, now_ms, refuse_to_replace, working
+from imserver.cli.progress import (
+    OutputFile,
+    data_command,
+    database_of,
+    now_ms,
+    refuse_to_replace,
+    working,
+)
 from imserver.domain.model import message_id
 from imserver.store.tools.backup import back_up
 from imserver.store.tools.restore import MOST_LOST
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
         "imserver --data /var/lib/imserver backup monday.db.gz",
     ),
 )
-@click.argument("file", type=PATH)
+@click.argument("file", type=OutputFile())
 @click.option("--compress/--no-compress", default=None,
               help="Compress with gzip.  [default: if FILE ends in .gz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -11,9 +10,11 @@ from typing import Final
 import click
 
 from imserver.cli.options import SETTINGS, examples, fail, located, settings_of
+from imserver.cli.progress import refuse_to_replace
 from imserver.cli.self_signed import default_names, make_pair
 from imserver.store.database import StoreError
-from imserver.store.tools.whole_files import making
+from imserver.store.ownership import make_folder
+from imserver.store.tools.whole_files import making, must_not_be
 
 _DAYS: Final = 825  # Apple's clients take no certificate that is good for longer
 _PATH: Final = click.Path(path_type=Path, dir_okay=False)
@@ -64,20 +65,19 @@ def cert(
     certificate = certificate or Path(settings.tls.certificate or folder / "cert.pem")
     key = key or Path(settings.tls.key or folder / "key.pem")
     for path in (certificate, key):
-        if path.exists() and not force:
-            fail(f"{path} is there already: --force replaces it")
+        refuse_to_replace(path, force)
     names = names or tuple(default_names())
     now = datetime.now(UTC)
     try:
+        for path in (certificate, key):
+            must_not_be(path, Path(settings.database_path))
+        must_not_be(certificate, key)
         pair = make_pair(names, days, now)
         for path, content, mode in ((key, pair.key, 0o600), (certificate, pair.certificate, 0o644)):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with making(path) as partial:
                 partial.write_bytes(content)
-                os.chmod(partial, mode)
-                if os.geteuid() == 0:  # it is for the server, not for root
-                    owner = path.parent.stat()
-                    os.chown(partial, owner.st_uid, owner.st_gid)
+                partial.chmod(mode)
     except (OSError, StoreError, ValueError) as error:
         fail(str(error))
     print(

@@ -94,6 +94,18 @@ def refuse_to_replace(target: Path, force: bool) -> None:
         fail(f"{target} exists already: --force replaces it")
 
 
+class OutputFile(click.Path):
+    """A file to write; with a slash at the end it is a folder, which must be there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """See `click.ParamType`."""
+        if isinstance(value, Path):
+            return value
+        if value.endswith("/") and not Path(value).is_dir():
+            self.fail(f"there is no folder {value}", param, ctx)
+        return Path(value)
+
+
 def now_ms() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000

@@ -6,7 +6,6 @@ import gzip
 import io
 import os
 import sys
-import zlib
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,8 +13,15 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from imserver.cli.options import PATH, examples
-from imserver.cli.progress import data_command, database_of, now_ms, refuse_to_replace, working
-from imserver.store.database import StoreError
+from imserver.cli.progress import (
+    OutputFile,
+    data_command,
+    database_of,
+    now_ms,
+    refuse_to_replace,
+    working,
+)
+from imserver.store.database import StoreError, fold_wal, read_beside
 from imserver.store.tools import export as exporting
 from imserver.store.tools import whole_files as files
 from imserver.version import __version__
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
         "imserver export --user alice alice.jsonl",
     ),
 )
-@click.argument("file", type=PATH, default=Path("-"))
+@click.argument("file", type=OutputFile(), default=Path("-"))
 @click.option("--compress/--no-compress", default=None,
               help="Compress with gzip.  [default: if FILE ends in .gz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
@@ -66,23 +72,35 @@ def export(
         if to_stdout:
             moved = _export_to_stdout(database, user, compress, bar)
         else:
-            with files.making(file) as partial, _opened(partial, compress) as out:
-                moved = _export(database, user, out, bar)
+            files.must_not_be(file, database)
+            with (
+                read_beside(database) as db,
+                files.making(file) as partial,
+                _opened(partial, compress) as out,
+            ):
+                moved = _export(db, database, user, out, bar)
+            fold_wal(database)
     if not to_stdout:
         what = f"{moved.users:,} users" if user is None else f"user {user}"
         print(f"{file} ({what}, {moved.messages:,} messages)")
 
 
-def _export(database: Path, user: str | None, out: IO[bytes], bar: Bar) -> Moved:
+def _export(db: Any, database: Path, user: str | None, out: IO[bytes], bar: Bar) -> Moved:
     return exporting.export(
-        database, out, version=__version__, now_ms=now_ms(), user_id=user, progress=bar
+        db, database, out, version=__version__, now_ms=now_ms(), user_id=user, progress=bar
     )
 
 
 def _export_to_stdout(database: Path, user: str | None, compress: bool, bar: Bar) -> Moved:
+    stdout = sys.stdout.buffer
+    files.must_not_be_descriptor(stdout, database)
     try:
-        with _packed(sys.stdout.buffer) if compress else nullcontext(sys.stdout.buffer) as out:
-            moved = _export(database, user, out, bar)
+        with (
+            # Whoever reads a pipe may pause for hours: the server's WAL would grow all the time.
+            exporting.still(database, bar) as db,
+            _packed(stdout) if compress else nullcontext(stdout) as out,
+        ):
+            moved = _export(db, database, user, out, bar)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         # Whoever read it has enough. Nothing more can be said there, not even at exit.
@@ -128,8 +146,8 @@ def import_(
         try:
             with _source(file) as source:
                 moved = exporting.load(source, str(file), database, progress=bar)
-        except (OSError, EOFError, zlib.error) as error:
-            raise StoreError(f"cannot read {file}: {error}") from error
+        except OSError as error:
+            raise StoreError(f"cannot read {file}: {error.strerror or error}") from error
     print(f"{database} ({moved.users:,} users, {moved.messages:,} messages)")
 
 

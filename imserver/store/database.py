@@ -2,12 +2,17 @@
 
 One process at a time serves a database: an advisory lock on `<file>.lock` says who. Other
 processes may read beside it, as SQLite's WAL allows.
+
+Law: a database has one name. What is newest lies in `<name>-wal`, so whoever opened it by another
+hard link would miss that, and both would write to one file.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
+import tempfile
 import threading
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -16,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from imserver.store import schema
+from imserver.store.ownership import as_owner_of, make_file, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +52,13 @@ class InUseError(StoreError):
     """Another process serves the database, or is at work on it."""
 
 
+class StoreGoneError(StoreError):
+    """The files of an open database are not where they were."""
+
+
+STORE_FAILURES: Final = (*STORAGE_FAILURES, StoreGoneError)
+
+
 class Database:
     """An open database. Owns the lock and every connection handed out; `close` ends them all."""
 
@@ -54,6 +67,7 @@ class Database:
         self._synchronous = synchronous
         self._lock = lock
         self._connections: list[apsw.Connection] = []
+        self._files: dict[str, tuple[int, int]] = {}  # device and inode of each, by path
         self.writer = self._connect()
         # A database in memory has one connection only; this lock makes the threads take turns.
         self.turn = threading.Lock()
@@ -72,6 +86,28 @@ class Database:
             with suppress(OSError):
                 found[name] = os.stat(path).st_size
         return found
+
+    def require_there(self) -> None:
+        """Make sure that what is written would be found again: its files are where they were.
+
+        Costs microseconds. The WAL is watched from the first time that it is seen.
+
+        Raises:
+            StoreGoneError: one of them was removed, or replaced.
+        """
+        if self.in_memory:
+            return
+        for path in (self.path, f"{self.path}-wal"):
+            try:
+                found = os.stat(path)
+            except OSError:
+                identity = None
+            else:
+                identity = found.st_dev, found.st_ino
+            if identity is None and path not in self._files and path != self.path:
+                continue
+            if self._files.setdefault(path, identity or (0, 0)) != identity:
+                raise StoreGoneError(f"{path} is not there any more, or is another file")
 
     def _connect(self, *, read_only: bool = False) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -113,6 +149,7 @@ class Database:
         if mode != ("memory" if self.in_memory else "wal"):  # it says no without an error
             raise StoreError(f"{self.path} is where SQLite cannot keep a WAL")
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        self.require_there()
         if version == schema.VERSION:
             return
         if not empty and not self.in_memory:
@@ -134,6 +171,7 @@ class Database:
         with suppress(FileNotFoundError):
             os.unlink(partial)
         try:
+            make_file(Path(partial))  # SQLite fills an empty file, and leaves its mode
             self.writer.execute("VACUUM INTO ?", (partial,))
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
@@ -198,6 +236,17 @@ def open_database(path: str, *, synchronous: str = "FULL") -> Iterator[Database]
         database.close()
 
 
+def sort_beside(db: apsw.Connection, path: Path) -> None:
+    """Have a connection keep temporary files in the database's own folder.
+
+    To write a file afresh SQLite needs one as large: elsewhere there may be no room, or no folder
+    that takes files. It holds for all connections of the process.
+    """
+    db.execute("PRAGMA temp_store = FILE")
+    folder = str(path.resolve().parent).replace("'", "''")
+    db.execute(f"PRAGMA temp_store_directory = '{folder}'")
+
+
 @contextmanager
 def read_beside(path: Path, *, called: Path | None = None) -> Iterator[apsw.Connection]:
     """A connection that only reads a database, whether a server is running on it or not.
@@ -208,18 +257,61 @@ def read_beside(path: Path, *, called: Path | None = None) -> Iterator[apsw.Conn
         StoreError: there is none, it is not ours, or it cannot be read.
     """
     name = called or path
-    if not path.is_file():
-        raise StoreError(f"there is no database {name}")
     try:
-        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
-            db.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        db = _open_beside(path, name)
+        try:
             if _pragma(db, "application_id") != schema.APPLICATION_ID:
                 raise StoreError(f"{name} is not an imserver database")
             yield db
+        finally:
+            with as_owner_of(path.parent):
+                db.close()
     except apsw.NotADBError as error:
         raise StoreError(f"{name} is not an imserver database") from error
     except apsw.Error as error:
         raise StoreError(f"cannot read {name}: {error}") from error
+
+
+def _open_beside(path: Path, name: Path) -> apsw.Connection:
+    try:
+        with as_owner_of(path.parent):  # SQLite opens, and makes, files beside it
+            if not path.is_file():
+                raise StoreError(f"there is no database {name}")
+            return _open_to_read(path)
+    except OSError as error:
+        raise StoreError(f"cannot read {name}: {error.strerror or error}") from error
+
+
+def _open_to_read(path: Path) -> apsw.Connection:
+    """A connection that has read something, and so has opened all that it needs."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        db.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        try:
+            schema_version(db)
+        except (apsw.CantOpenError, apsw.ReadOnlyError):
+            # In a place that can only be read SQLite cannot make what it keeps beside a
+            # database. A database that was closed in order needs none of it.
+            beside = (Path(f"{path}{suffix}") for suffix in ("-wal", "-journal"))
+            if os.access(path.parent, os.W_OK) or any(each.exists() for each in beside):
+                raise
+            db.close()
+            db = apsw.Connection(
+                f"{path.resolve().as_uri()}?immutable=1",
+                flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+            )
+            schema_version(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def sort_in_files(db: apsw.Connection) -> None:
+    """Have a connection sort in temporary files, if there is a place for them."""
+    with suppress(OSError):
+        tempfile.gettempdir()  # raises where no folder takes files
+        db.execute("PRAGMA temp_store = FILE")
 
 
 def fold_wal(path: Path) -> None:
@@ -229,7 +321,8 @@ def fold_wal(path: Path) -> None:
     its next commit would have all of it to copy. Where this cannot be done, that is what happens.
     """
     with (
-        suppress(apsw.Error),
+        suppress(apsw.Error, OSError),
+        as_owner_of(path.parent),
         closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as db,
     ):
         schema_version(db)  # a connection that has read nothing knows of no WAL
@@ -272,15 +365,6 @@ def _abandon(database: Database | None, lock: int | None) -> None:
         os.close(lock)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder for data, which nobody else on the machine reads; one that is there stays.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-
 def _lock(path: Path) -> int:
     lock = None
     try:
@@ -290,6 +374,7 @@ def _lock(path: Path) -> int:
         if _lock_file(path).exists():
             lock = take_lock(path)
         if path.exists():
+            require_one_name(path)
             with path.open("r+b") as file:
                 head = file.read(16)
             if head and head != b"SQLite format 3\0":
@@ -300,7 +385,29 @@ def _lock(path: Path) -> int:
         if isinstance(error, OSError):
             raise StoreError(f"cannot use the database {path}: {error.strerror}") from error
         raise
-    return take_lock(path) if lock is None else lock
+    lock = take_lock(path) if lock is None else lock
+    try:
+        if not path.exists():
+            make_file(path.resolve())
+    except OSError as error:
+        os.close(lock)
+        raise StoreError(f"cannot use the database {path}: {error.strerror}") from error
+    return lock
+
+
+def require_one_name(path: Path) -> None:
+    """Refuse a database that has another name too, in the same folder or in another.
+
+    Raises:
+        StoreError: it has hard links.
+    """
+    found = path.stat()
+    names = found.st_nlink
+    if names > 1 and stat.S_ISREG(found.st_mode):
+        raise StoreError(
+            f"{path} has {names} names (hard links): SQLite keeps what is newest beside one of "
+            "them, so remove the others or make copies of them"
+        )
 
 
 def _lock_file(path: Path) -> Path:
@@ -316,7 +423,8 @@ def take_lock(path: Path) -> int:
     """
     try:
         make_folder(path.parent)
-        lock = os.open(_lock_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        lock = os.open(_lock_file(path), flags, 0o600)
     except OSError as error:
         raise StoreError(f"cannot use the database {path}: {error.strerror}") from error
     try:

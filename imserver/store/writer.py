@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import trio
 
 from imserver.domain.errors import ApiError, Code
-from imserver.store.database import STORAGE_FAILURES
+from imserver.store.database import STORAGE_FAILURES, STORE_FAILURES, StoreGoneError
 from imserver.store.transaction import Transaction
 from imserver.tally import SECONDS, WRITES, Histogram
 
@@ -160,11 +160,12 @@ class Writer:
                     self._closed.set()
                     return
                 self._wake = trio.Event()
-                with trio.move_on_after(self._retry if self.failing else inf) as patience:
+                looks = self.failing or not self._database.in_memory
+                with trio.move_on_after(self._retry if looks else inf) as patience:
                     await self._wake.wait()
-                if patience.cancelled_caught and self.failure is not None:
+                if patience.cancelled_caught and (self.failure is not None or self._is_gone()):
                     self.submit(_Trial())
-                elif patience.cancelled_caught:
+                elif patience.cancelled_caught and self.folding_failure is not None:
                     await trio.to_thread.run_sync(self._fold)
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
@@ -192,6 +193,13 @@ class Writer:
     def failing(self) -> bool:
         """Whether something is wrong with the store."""
         return self.failure is not None or self.folding_failure is not None
+
+    def _is_gone(self) -> bool:
+        try:
+            self._database.require_there()
+        except StoreGoneError:
+            return True
+        return False
 
     async def try_again(self) -> None:
         """See whether the store takes writes; `failure` says it afterwards.
@@ -225,10 +233,11 @@ class Writer:
         try:
             self._tx.begin()
             results = [self._apply(command) for command in batch]
+            self._database.require_there()
             begun = perf_counter()
             self._tx.commit()
             self._sync_seconds = perf_counter() - begun
-        except STORAGE_FAILURES as error:
+        except STORE_FAILURES as error:
             return self._refuse(batch, error)
         except Exception:
             self._rollback()

@@ -332,6 +332,8 @@ def test_an_existing_database_is_kept_unless_forced_and_then_kept_aside(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_restores_is_the_folders_owners(path: Path, tmp_path: Path) -> None:
     assert run("backup", "--data", path.parent, tmp_path / "b").exit_code == 0
+    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
+        folder.chmod(0o755)
     new = tmp_path / "new"
     new.mkdir()
     os.chown(new, 1234, 1234)

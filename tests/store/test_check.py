@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # private one, 7 a dissolved one, 8 carol and away, from which everything was removed.
 FLOOR_0 = "DELETE FROM meta WHERE key = 'seq_floor'; "
 BREAKAGES = [
+    ("schema", "CREATE TRIGGER sly AFTER INSERT ON message BEGIN DELETE FROM token; END"),
+    ("schema", "CREATE TABLE _litestream_other (id)"),
+    ("schema", "CREATE INDEX sly ON message (sent_ms)"),
     ("references", "UPDATE message SET cid = 99 WHERE seq = 1"),
     ("meta", "INSERT OR REPLACE INTO meta VALUES ('seq_floor', 'many')"),
     ("meta", "INSERT OR REPLACE INTO meta VALUES ('seq_floor', -1)"),
@@ -164,7 +167,12 @@ def test_what_breaks_a_law_is_found(path: Path, rule: str, sql: str) -> None:
 
 
 def test_every_law_is_broken_here() -> None:
-    assert {rule for rule, _ in BREAKAGES} | {"file"} == {rule.name for rule in RULES}
+    assert {rule for rule, _ in BREAKAGES} | {"file", "names"} == {rule.name for rule in RULES}
+
+
+def test_a_second_name_is_found(path: Path) -> None:
+    path.with_name("other").hardlink_to(path)
+    assert broken(path) == {"names"}
 
 
 def test_every_table_is_looked_at(path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from imserver.service.engine import Caller
 from imserver.service.groups.membership import Leave
 from imserver.store import audit
-from imserver.store.database import open_database, read_beside, require_current
+from imserver.store.database import open_database, read_beside, require_current, sort_beside
+from imserver.store.ownership import as_owner_of
 from imserver.store.tools import erasing as erasure
 from imserver.store.tools import whole_files as files
 from imserver.store.transaction import Transaction
@@ -36,9 +37,9 @@ def erase(
     """
     with read_beside(database) as db:
         require_current(db, database)
-    with open_database(str(database)) as opened:
+    with as_owner_of(database.parent), open_database(str(database)) as opened:
         db = opened.writer
-        db.execute("PRAGMA temp_store = FILE")
+        sort_beside(db, database)
         tx = Transaction(db, clock)
         tx.begin()
         try:

@@ -14,7 +14,6 @@ Laws:
 
 from __future__ import annotations
 
-import os
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,6 +21,7 @@ import apsw
 
 from imserver.store import reading
 from imserver.store.database import StoreError, fold_wal, read_beside
+from imserver.store.ownership import make_file
 from imserver.store.tools import whole_files as files
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def back_up(
     Raises:
         StoreError: it cannot be read, or the copy cannot be written; nothing is left behind.
     """
+    files.must_not_be(target, database)
     with read_beside(database) as source, files.making(target) as partial:
         if compressed:
             with _second(partial) as plain:
@@ -127,7 +128,7 @@ def reporting(db: apsw.Connection, doing: str, progress: Progress) -> Iterator[N
 def _second(partial: Path) -> Iterator[Path]:
     """A second temporary file, for what is compressed into the first."""
     path = partial.with_name(f"{partial.name.removesuffix(files.PARTIAL)}.db{files.PARTIAL}")
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    make_file(path)
     try:
         yield path
     finally:

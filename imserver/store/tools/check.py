@@ -9,19 +9,26 @@ A rule is a query for what breaks it. Its columns fill the braces of a sentence.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
 from imserver.domain.model import MAX_USER_ID, MESSAGE_TYPES, SYSTEM_USER, Role
 from imserver.store import queries
-from imserver.store.database import read_beside, require_current
+from imserver.store.database import (
+    StoreError,
+    read_beside,
+    require_current,
+    require_one_name,
+    sort_in_files,
+)
 from imserver.store.tools import whole_files as files
 from imserver.store.tools.backup import reporting
+from imserver.store.tools.foreign import strange_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from imserver.store.tools.whole_files import Progress
 
@@ -42,7 +49,7 @@ class Rule(NamedTuple):
 
     name: str
     law: str  # what it says, when it is kept
-    breaks: str  # the query for what breaks it
+    breaks: str  # the query for what breaks it; "": see `_ASKED_OTHERWISE`
     sentence: str  # about one such row
 
 
@@ -57,10 +64,22 @@ class Finding(NamedTuple):
 
 RULES: Final = (
     Rule(
+        "names",
+        "the database's file has one name",
+        "",
+        "{0}",
+    ),
+    Rule(
         "file",
         "SQLite finds the file sound",
         "PRAGMA integrity_check",
         "{0}",
+    ),
+    Rule(
+        "schema",
+        "tables, indexes and triggers are those that the server makes",
+        "",
+        "{0} is not",
     ),
     Rule(
         "references",
@@ -352,17 +371,37 @@ def check(database: Path, progress: Progress = files.no_progress) -> Iterator[Fi
     with read_beside(database) as db:
         require_current(db, database)
         db.execute("PRAGMA cache_size = -65536")
-        db.execute("PRAGMA temp_store = FILE")
+        sort_in_files(db)
         for rule in RULES:
             with reporting(db, f"checking {rule.name}", progress):
                 yield _judge(db, rule)
+
+
+def _other_names(db: apsw.Connection) -> Iterator[tuple[str]]:
+    try:
+        require_one_name(Path(db.filename))
+    except StoreError as error:
+        yield (str(error),)
+
+
+def _strange(db: apsw.Connection) -> Iterator[tuple[str]]:
+    for each in strange_schema(db):
+        yield (each,)
+
+
+# Rules that no query of the database can judge.
+_ASKED_OTHERWISE: Final[dict[str, Callable[[apsw.Connection], Iterator[tuple[str]]]]] = {
+    "names": _other_names,
+    "schema": _strange,
+}
 
 
 def _judge(db: apsw.Connection, rule: Rule) -> Finding:
     problems = 0
     examples: list[str] = []
     try:
-        for row in db.execute(rule.breaks):
+        own = _ASKED_OTHERWISE.get(rule.name)
+        for row in db.execute(rule.breaks) if own is None else own(db):
             if rule.name == "file" and row == ("ok",):
                 continue
             problems += 1

@@ -8,7 +8,8 @@ holds.
 from __future__ import annotations
 
 import os
-from contextlib import closing
+import zlib
+from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Union
 
 import apsw
@@ -21,19 +22,23 @@ from imserver.store.database import (
     migrate,
     read_beside,
     require_current,
+    schema_version,
+    sort_in_files,
     take_lock,
 )
+from imserver.store.ownership import as_owner_of
 from imserver.store.tools import records
 from imserver.store.tools import whole_files as files
+from imserver.store.tools.backup import copy
 from imserver.store.tools.check import check
 from imserver.store.tools.lines import FORMAT, End, Header, Record, Target, UnknownUser
 from imserver.store.tools.records import KINDS
-from imserver.store.tools.restore import take_over
+from imserver.store.tools.restore import keep_mode
 from imserver.store.tools.user_export import SELECT_OF_USER
 from imserver.store.transaction import LONG_RUN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from imserver.store.tools.lines import Line
@@ -66,7 +71,30 @@ class Moved(NamedTuple):
     messages: int
 
 
+@contextmanager
+def still(database: Path, progress: Progress = files.no_progress) -> Iterator[apsw.Connection]:
+    """A database to read from for as long as anybody likes, without growing a server's WAL.
+
+    It is a copy that nobody else sees, unless the place can only be read: nothing grows there.
+
+    Raises:
+        StoreError: it cannot be read, or there is no room for the copy.
+    """
+    if not os.access(database.parent, os.W_OK):
+        with read_beside(database) as db:
+            yield db
+        return
+    with read_beside(database) as db, files.passing(database) as place:
+        copy(db, place, progress)
+        found = apsw.Connection(str(place), flags=apsw.SQLITE_OPEN_READONLY)
+        schema_version(found)  # opened for good, before its name goes
+    fold_wal(database)
+    with closing(found):
+        yield found
+
+
 def export(
+    db: apsw.Connection,
     database: Path,
     out: IO[bytes],
     *,
@@ -75,50 +103,63 @@ def export(
     user_id: str | None = None,
     progress: Progress = files.no_progress,
 ) -> Moved:
-    """Write all of a database, or what concerns one user, whether a server is running on it or not.
+    """Write all of an open database, or what concerns one user; `database` names it in messages.
 
     Raises:
         StoreError: it cannot be read, or there is no such user.
         OSError: it cannot be written.
     """
+    try:
+        return _export(db, database, out, version, now_ms, user_id, progress)
+    except apsw.Error as error:
+        raise StoreError(f"cannot read {database}: {error}") from error
+
+
+def _export(
+    db: apsw.Connection,
+    database: Path,
+    out: IO[bytes],
+    version: str,
+    now_ms: int,
+    user_id: str | None,
+    progress: Progress,
+) -> Moved:
     counts: dict[type[Record], int] = {}
-    with read_beside(database) as db:
-        require_current(db, database)
-        db.execute("PRAGMA temp_store = FILE")
-        db.execute("BEGIN")
-        args: dict[str, Any] = {}
-        meta: dict[str, Any] = {}
-        if user_id is None:
-            meta = dict(reading.every(db, "SELECT key, value FROM meta", ()))
-        else:
-            args = {"uid": reading.find_uid(db, user_id), "user": user_id}
-            if args["uid"] is None:
-                raise StoreError(f"there is no user {user_id!r}")
-        header = Header(
-            format=FORMAT,
-            schema=schema.VERSION,
-            version=version,
-            exported_ms=now_ms,
-            user=user_id,
-            meta=meta,
-        )
-        out.write(_encode(header))
-        for kind in KINDS:
-            if user_id is not None:
-                rows = db.execute(SELECT_OF_USER[kind], args)
-                counts[kind] = _write_all(rows, kind, out, 0, progress)
-                continue
-            total = _total(db, kind)
-            counts[kind] = _write_all(db.execute(kind.SELECT), kind, out, total, progress)
-            if counts[kind] != total:
-                raise StoreError(
-                    f"{total - counts[kind]} rows of {kind.FROM} in {database} refer to nothing: "
-                    "see imserver check"
-                )
-        lines = sum(counts.values()) + 1
-        out.write(_encode(End(lines=lines)))
-        db.execute("ROLLBACK")
-    fold_wal(database)
+    require_current(db, database)
+    sort_in_files(db)
+    db.execute("BEGIN")
+    args: dict[str, Any] = {}
+    meta: dict[str, Any] = {}
+    if user_id is None:
+        meta = dict(reading.every(db, "SELECT key, value FROM meta", ()))
+    else:
+        args = {"uid": reading.find_uid(db, user_id), "user": user_id}
+        if args["uid"] is None:
+            raise StoreError(f"there is no user {user_id!r}")
+    header = Header(
+        format=FORMAT,
+        schema=schema.VERSION,
+        version=version,
+        exported_ms=now_ms,
+        user=user_id,
+        meta=meta,
+    )
+    out.write(_encode(header))
+    for kind in KINDS:
+        if user_id is not None:
+            rows = db.execute(SELECT_OF_USER[kind], args)
+            counts[kind] = _write_all(rows, kind, out, 0, progress)
+            continue
+        total = _total(db, kind)
+        counts[kind] = _write_all(db.execute(kind.SELECT), kind, out, total, progress)
+        if counts[kind] != total:
+            raise StoreError(
+                f"{total - counts[kind]} rows of {kind.FROM} in {database} refer to nothing: "
+                "see imserver check"
+            )
+    lines = sum(counts.values()) + 1
+    out.write(_encode(End(lines=lines)))
+    db.execute("ROLLBACK")
     return Moved(lines + 1, counts[records.User], counts[records.Message])
 
 
@@ -159,9 +200,13 @@ def load(
 
     Raises:
         StoreError: a line is wrong, the lines are not whole, or there is a database with anything
-            in it already; nothing has changed.
-        OSError: the source cannot be read.
+            in it already, or the source cannot be read; nothing has changed.
     """
+    with as_owner_of(database.parent):
+        return _load(source, name, database.resolve(), progress)
+
+
+def _load(source: IO[bytes], name: str, database: Path, progress: Progress) -> Moved:
     lock = take_lock(database)
     try:
         _require_nothing(database)
@@ -176,7 +221,7 @@ def load(
             for finding in check(partial, progress):
                 if finding.problems:
                     raise StoreError(f"{name} breaks a law: {finding.examples[0]}")
-            take_over(database, partial)
+            keep_mode(database, partial)
             files.discard(database)  # there was nothing in it
         return counts
     except apsw.Error as error:
@@ -212,7 +257,7 @@ class _Loading:
             StoreError: naming the line that is wrong.
         """
         self._db.execute("BEGIN")
-        for line in source:
+        for line in self._lines(source):
             self._number += 1
             try:
                 self._take(_decoder.decode(line))
@@ -226,6 +271,13 @@ class _Loading:
         self._db.execute(NOTE_RUNS, {"least": LONG_RUN})
         self._db.execute("COMMIT")
         return Moved(self._number, self._counts[records.User], self._counts[records.Message])
+
+    def _lines(self, source: IO[bytes]) -> Iterator[bytes]:
+        try:
+            while line := source.readline():
+                yield line
+        except (OSError, EOFError, zlib.error) as error:
+            raise StoreError(f"cannot read {self._name}: {error}") from error
 
     def _take(self, line: Line) -> None:
         if self._whole:

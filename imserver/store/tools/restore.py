@@ -5,6 +5,7 @@ Laws:
 - Until the one rename that puts it there, the database that is replaced is as it was; afterwards
   it lies beside the new one.
 - No WAL of another database may ever lie beside a database: SQLite would apply it.
+- Root follows no link and leaves no race: in a folder of another account it is that account.
 - What a restore takes away was seen by clients. Its places in the order are not given out again,
   and a cursor among them is refused for ever: `meta` keeps the range.
 """
@@ -13,21 +14,26 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
 from imserver.store import queries, reading, schema
 from imserver.store.database import StoreError, newer, read_beside, schema_version, take_lock
+from imserver.store.ownership import as_owner_of
 from imserver.store.tools import backup
 from imserver.store.tools import whole_files as files
+from imserver.store.tools.foreign import strange_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from imserver.store.tools.whole_files import Progress
+
+    Source = tuple[Path, apsw.Connection | None, IO[bytes] | None]
 
 # More messages than anyone stores between two backups, and nothing to an id: those have 63 bits.
 ASSUMED_LOST: Final = 1_000_000_000
@@ -59,22 +65,55 @@ def restore(
     Raises:
         StoreError: the text says why in one sentence; nothing has changed.
     """
+    files.must_not_be(source, database)
+    with _opened(source) as (db, packed), as_owner_of(database.parent):
+        if db is None and packed is None:
+            raise StoreError(f"there is no file {source}")
+        return _replace(
+            (source, db, packed), database.resolve(), replace=replace, lost=lost, progress=progress
+        )
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[tuple[apsw.Connection | None, IO[bytes] | None]]:
+    """A backup: an open database, or an open compressed file, or neither if it is not there."""
     if not source.is_file():
-        raise StoreError(f"there is no file {source}")
+        yield None, None
+        return
+    try:
+        with as_owner_of(source.parent):
+            file: IO[bytes] | None = source.open("rb")
+        assert file is not None
+        if not files.is_compressed(file):
+            file.close()
+            file = None
+    except OSError as error:
+        raise StoreError(f"cannot read {source}: {error.strerror}") from error
+    if file is not None:
+        with file:
+            yield None, file
+    else:
+        with read_beside(source) as db:  # no mere copy of the file: a WAL may lie beside it
+            yield db, None
+
+
+def _replace(
+    source: Source, database: Path, *, replace: bool, lost: int | None, progress: Progress
+) -> Restored:
     lock = take_lock(database)
     try:
         if database.exists() and not replace:
             raise StoreError(f"{database} exists already")
         with files.making(database) as partial:
             _unpack(source, partial, progress)
-            newest = _accept(source, partial)
+            newest = _accept(source[0], partial)
             known = _newest_of(database)
             if lost is not None:
                 upto = newest + lost
             else:
                 upto = newest + ASSUMED_LOST if known is None else known
             following = _mark_lost(partial, newest, upto)
-            take_over(database, partial)
+            keep_mode(database, partial)
             if known is not None:
                 _fold(database)
             kept = _keep_aside(database)
@@ -83,19 +122,15 @@ def restore(
         os.close(lock)
 
 
-def _unpack(source: Path, target: Path, progress: Progress) -> None:
+def _unpack(source: Source, target: Path, progress: Progress) -> None:
     """Fill a new file with what is in a backup, and see that it is sound."""
-    try:
-        compressed = files.is_compressed(source)
-    except OSError as error:
-        raise StoreError(f"cannot read {source}: {error.strerror}") from error
-    if compressed:
-        files.decompress(source, target, progress)
-        with read_beside(target, called=source) as db:
-            backup.verify(db, progress)
-    else:
-        with read_beside(source) as db:  # no mere copy of the file: a WAL may lie beside it
-            backup.copy(db, target, progress)  # verifies it
+    name, db, packed = source
+    if db is not None:
+        backup.copy(db, target, progress)  # verifies it
+    elif packed is not None:
+        files.decompress(packed, name, target, progress)
+        with read_beside(target, called=name) as unpacked:
+            backup.verify(unpacked, progress)
 
 
 def _accept(source: Path, unpacked: Path) -> int:
@@ -104,6 +139,9 @@ def _accept(source: Path, unpacked: Path) -> int:
         version = schema_version(db)
         if version > schema.VERSION:
             raise newer(source, version)
+        strange = strange_schema(db)
+        if strange:
+            raise StoreError(f"{source} holds what no imserver puts there: {strange[0]}")
         return reading.newest_seq(db)
 
 
@@ -128,17 +166,10 @@ def _mark_lost(partial: Path, newest: int, upto: int) -> int:
     return floor + 1
 
 
-def take_over(database: Path, partial: Path) -> None:
-    """Give the new file the old one's mode, and what root makes to the folder's owner.
-
-    Else a restore that root has run would keep a server out of its own database.
-    """
+def keep_mode(database: Path, partial: Path) -> None:
+    """Give the new file the old one's mode."""
     with suppress(FileNotFoundError):
         os.chmod(partial, stat.S_IMODE(database.stat().st_mode))
-    if os.geteuid() == 0:
-        owner = database.parent.stat()
-        for path in (partial, f"{database}.lock"):
-            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _keep_aside(database: Path) -> Path | None:

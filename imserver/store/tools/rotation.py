@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from imserver.store.database import StoreError
+from imserver.store.ownership import make_folder
 from imserver.store.tools import whole_files as files
 from imserver.store.tools.backup import back_up
 
@@ -94,7 +95,7 @@ class Rotation:
         return sorted(path for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
 
     def _back_up(self) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._folder)
         for path in self._folder.iterdir():
             if _LEFT_OVER.fullmatch(path.name):  # of a process that was killed
                 files.discard(path)
