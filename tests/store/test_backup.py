@@ -10,7 +10,9 @@ import signal
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import apsw
 import pytest
@@ -26,9 +28,6 @@ from imserver.store.tools.restore import ASSUMED_LOST
 from tests.e2e.process import COMMAND, environment
 from tests.store import life
 from tests.store.fixtures import fixture
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PATIENCE = 30  # seconds for a process
 
@@ -331,10 +330,14 @@ def test_an_existing_database_is_kept_unless_forced_and_then_kept_aside(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_restores_is_the_folders_owners(path: Path, tmp_path: Path) -> None:
+    # Somewhere that every account can reach: pytest keeps its own folders to itself.
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        _restore_in_a_folder_of_another(path, tmp_path, Path(name) / "new")
+
+
+def _restore_in_a_folder_of_another(path: Path, tmp_path: Path, new: Path) -> None:
     assert run("backup", "--data", path.parent, tmp_path / "b").exit_code == 0
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        folder.chmod(0o755)
-    new = tmp_path / "new"
     new.mkdir()
     os.chown(new, 1234, 1234)
     assert run("restore", "--data", new, tmp_path / "b").exit_code == 0

@@ -7,6 +7,8 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import apsw
@@ -24,7 +26,6 @@ from tests.support import rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 OTHER = 1234  # an account that owns nothing else
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another account")
@@ -48,11 +49,18 @@ def lax() -> Iterator[None]:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Path:
-    """A folder of another account, which that account can reach."""
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
+def reachable() -> Iterator[Path]:
+    """A folder that every account can reach; pytest keeps its own to itself."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
         folder.chmod(0o755)
-    folder = tmp_path / "theirs"
+        yield folder
+
+
+@pytest.fixture
+def theirs(reachable: Path) -> Path:
+    """A folder of another account."""
+    folder = reachable / "theirs"
     folder.mkdir()
     os.chown(folder, OTHER, OTHER)
     return folder
@@ -284,6 +292,7 @@ main()
 def test_a_database_in_a_place_that_can_only_be_read(
     command: tuple[str, ...], path: Path, theirs: Path
 ) -> None:
+    path = path.parent.rename(theirs.with_name("data")) / path.name
     with open_database(str(path)):
         pass  # in WAL mode now, and closed in order
     path.with_name("imserver.db.lock").unlink()
