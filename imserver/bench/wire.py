@@ -24,6 +24,9 @@ _PING: Final = 0x89
 _PONG: Final = 0x8A
 _PUSHES: Final = (b'{"type":"new_message"', b'{"type":"new_group_message"')
 _SENT: Final = b'{"type":"send_message","data":{"success":true'
+_ACKED: Final = b'{"type":"ack","data":{"success":true'
+_STATUS: Final = b'{"type":"message_status"'
+_ID: Final = b'"data":{"id":"'
 
 
 class Wire(Protocol):
@@ -90,6 +93,8 @@ class ImWire:
     def __init__(self, user: str, random: Random) -> None:
         self.acked = 0
         self.received = 0
+        self.unconfirmed = 0  # own acknowledgements that the server has not confirmed
+        self._acknowledges = False
         self._user = user
         self._random = random
         self._key = random.randbytes(4)
@@ -163,6 +168,10 @@ class ImWire:
         else:
             self._message = client_frame(payload, self._key)
 
+    def acknowledge(self) -> None:
+        """From now on say of each message that arrives that it was read."""
+        self._acknowledges = True
+
     def messages(self, count: int) -> bytes:
         """See `Wire`."""
         if self._pattern is None:
@@ -199,13 +208,27 @@ class ImWire:
                 break
             if data.startswith(_PUSHES, start):
                 self.received += 1
+                if self._acknowledges:
+                    reply += self._read(data, start)
             elif data.startswith(_SENT, start):
                 self.acked += 1
+            elif data.startswith(_ACKED, start):
+                self.unconfirmed -= 1
+            elif data.startswith(_STATUS, start):
+                pass
             else:
                 reply += self._other(data[place], data[start:after])
             place = after
         self._rest = data[place:]
         return reply
+
+    def _read(self, data: bytes, start: int) -> bytes:
+        """The frame that acknowledges the message in the frame at `start`."""
+        begin = data.index(_ID, start) + len(_ID)
+        message_id = data[begin : data.index(b'"', begin)]
+        self.unconfirmed += 1
+        ack = b'{"type":"ack","data":{"message_id":"%b","status":"read"},"timestamp":0}'
+        return client_frame(ack % message_id, self._key)
 
     def _other(self, first: int, payload: bytes) -> bytes:
         if first == _TEXT:

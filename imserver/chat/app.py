@@ -166,7 +166,7 @@ class Chat:
             nursery.start_soon(self.learn_name, partner.id)
         self.window.message(message, partner)
         if message.sender_id == me and message.receiver_id != me:
-            self._ticks.add(message, partner)
+            self._watch(message, partner)
         else:
             self._shown[partner] = message.id
             self._news.set()
@@ -176,6 +176,11 @@ class Chat:
             if self.partner is None and partner not in self._strangers:
                 self._strangers.add(partner)
                 self.window.note(f"/to {self.window.name(partner)} answers")
+
+    def _watch(self, own: Message, partner: Partner) -> None:
+        """From now on show how far an own message comes."""
+        self.window.tick(self._ticks.add(own, partner, trio.current_time()))
+        self._ticked.set()
 
     async def learn_name(self, group_id: str) -> None:
         """Ask what a group is called."""
@@ -273,7 +278,7 @@ class Chat:
             self.contacts.meet(partner.id)
         self.window.message(sent, partner, MARKS[Level.SENT])
         if sent.receiver_id != self.client.user_id:
-            self._ticks.add(sent, partner)
+            self._watch(sent, partner)
 
     async def choose(self, name: str) -> bool:
         """Talk to a group or a user by name; says whether anybody was found, or agreed to."""

@@ -6,6 +6,7 @@ up: a line for those of the first second, then for those of two seconds more, fo
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imserver.domain.model import Level, parse_message_id
@@ -46,21 +47,30 @@ class Ticks:
     def __init__(self, user_id: str) -> None:
         self._user_id = user_id
         self._own: dict[int, _Own] = {}  # by place, oldest first
+        # Changes of messages that are not known: a receiver may be faster than the answer.
+        self._early: deque[StatusChange] = deque(maxlen=_MOST)
 
-    def add(self, message: Message, conversation: Hashable) -> None:
-        """Remember an own message that was shown."""
+    def add(self, message: Message, conversation: Hashable, now: float = 0.0) -> Tick | None:
+        """Remember an own message that was shown; returns what came before it, as `take` does."""
         seq = parse_message_id(message.id)
-        if seq is not None:
-            self._own[seq] = _Own(message, conversation, _LEVELS.get(message.status, Level.SENT))
-            if len(self._own) > _MOST:
-                del self._own[next(iter(self._own))]
+        if seq is None:
+            return None
+        self._own[seq] = _Own(message, conversation, _LEVELS.get(message.status, Level.SENT))
+        if len(self._own) > _MOST:
+            del self._own[next(iter(self._own))]
+        early = [change for change in self._early if change.message_id == message.id]
+        ticks = [self.take(change, now) for change in early]
+        return next((tick for tick in reversed(ticks) if tick is not None), None)
 
     def take(self, change: StatusChange, now: float = 0.0) -> Tick | None:
         """What a status change has to show at once, if it tells anything new of an own message."""
         level = _LEVELS.get(change.status)
         seq = parse_message_id(change.message_id)
         own = None if seq is None else self._own.get(seq)
-        if own is None or level is None or change.user_id == self._user_id:
+        if level is None or change.user_id == self._user_id:
+            return None
+        if own is None:
+            self._early.append(change)
             return None
         assert seq is not None
         if own.by.get(change.user_id, Level.SENT) >= level:

@@ -157,3 +157,13 @@ def test_names_are_resolved() -> None:
 def group(group_id: str, name: str, *members: str) -> Group:
     return Group(id=group_id, name=name, description="", owner_id="alice", members=list(members),
                  created_at="", updated_at="")  # fmt: skip
+
+
+def test_a_reader_may_be_faster_than_the_answer_to_the_send() -> None:
+    ticks = Ticks("alice")
+    assert ticks.take(change(1, "delivered")) is None
+    assert ticks.take(change(1, "read")) is None
+    tick = ticks.add(message(1), "bob")
+    assert tick is not None
+    assert (tick.level, tick.by) == (Level.READ, ("bob",))
+    assert ticks.add(message(2), "bob") is None

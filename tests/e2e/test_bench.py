@@ -78,7 +78,7 @@ def test_every_figure_of_a_scenario_is_reported(everything: Everything, name: st
 
 def test_every_message_that_is_counted_is_stored_and_no_other(everything: Everything) -> None:
     counted = sum(
-        everything.figures(name)["sent"] for name in ("direct", "group", "latency", "rest")
+        everything.figures(name)["sent"] for name in ("direct", "acks", "group", "latency", "rest")
     )
     backlog = everything.figures("sync")["backlog"]
     opening_of_the_group = 1

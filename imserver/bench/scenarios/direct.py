@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imserver.bench.loop import LoadConnection, clock
 from imserver.bench.measuring import Field, Usage, latencies
+from imserver.bench.wire import ImWire
 
 if TYPE_CHECKING:
     from imserver.bench.wire import Wire
@@ -66,11 +67,12 @@ class TalkingPair:
         return self.acked == self.received == self.sent
 
 
-def run(field: Field) -> dict[str, float]:
-    """Messages a second that their receivers have."""
+def run(field: Field, *, acknowledged: bool = False) -> dict[str, float]:
+    """Messages a second that their receivers have; `acknowledged`: and say that they have read."""
     load = field.load
     connections = field.open(2 * load.pairs)
     pairs = []
+    readers: list[ImWire] = []
     for number in range(load.pairs):
         sender, receiver = connections[2 * number : 2 * number + 2]
         sender.wire.compose(
@@ -79,6 +81,10 @@ def run(field: Field) -> dict[str, float]:
             group=False,
             idempotent=load.idempotent,
         )
+        if acknowledged:
+            assert isinstance(receiver.wire, ImWire)
+            receiver.wire.acknowledge()
+            readers.append(receiver.wire)
         pair = TalkingPair(sender, receiver)
         sender.changed = receiver.changed = pair.advance
         pairs.append(pair)
@@ -99,6 +105,10 @@ def run(field: Field) -> dict[str, float]:
     for pair in pairs:
         pair.in_flight = 0
     field.loop.settle(lambda: all(pair.settled for pair in pairs), "not every message arrived")
+    field.loop.settle(
+        lambda: not any(wire.unconfirmed for wire in readers),
+        "not every acknowledgement was confirmed",
+    )
     return (
         figures
         | latencies("receive", to_receive, (0.5, 0.99))

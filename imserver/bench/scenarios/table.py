@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imserver.bench.scenarios import direct, group, idle, latency, paging, rest
@@ -52,6 +53,21 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             "direct",
             "{pairs} pairs, {in_flight} messages in flight each",
             direct.run,
+            (
+                Figure("messages", "messages", "/s"),
+                *_percentiles("receive", "send to receive", "50", "99"),
+                *_percentiles("ack", "send to ack", "50", "99"),
+                *_COST,
+                _PER_COMMIT,
+                _DISK,
+                _SENT,
+            ),
+            {"in_flight": 8},
+        ),
+        Scenario(
+            "acks",
+            "{pairs} pairs, {in_flight} messages in flight each, each read by its receiver",
+            partial(direct.run, acknowledged=True),
             (
                 Figure("messages", "messages", "/s"),
                 *_percentiles("receive", "send to receive", "50", "99"),
