@@ -134,6 +134,7 @@ class Admission(Struct, frozen=True, forbid_unknown_fields=True):
     logins_burst: Count = 5000
     address_logins_per_second: PerSecond = 20.0
     address_logins_burst: Count = 400
+    address_users: Count = 10
     user_sessions: Count = 50
     connections_per_second: PerSecond = 20.0
     connections_burst: Count = 200

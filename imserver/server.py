@@ -183,7 +183,8 @@ async def open_server(
         hosts = Hosts(config.hosts, guarded=loopback and by_place)
         pages = Pages(hosts, Origins(config.origins, hosts, loopback=loopback))
         proxies = Proxies(config.proxies)
-        gate = _gate(config) if config.limits_admission else None
+        room = room_for_connections(config.limits.connections)
+        gate = _gate(config, room) if config.limits_admission else None
         lane = WebSocketLane(
             engine,
             pages,
@@ -194,7 +195,7 @@ async def open_server(
             handshake_timeout=config.timeouts.request_head,
             access_log=config.log.access,
         )
-        edge = _edge(config, engine, lane, pages, proxies, gate, database)
+        edge = _edge(config, engine, lane, pages, proxies, gate, room, database)
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
             storing.start_soon(lane.run)
@@ -276,6 +277,7 @@ def _edge(
     pages: Pages,
     proxies: Proxies,
     gate: Gate | None,
+    room: int,
     database: Database,
 ) -> Edge:
     requests = Requests(access_log=config.log.access, refusals=engine.refusals)
@@ -300,7 +302,7 @@ def _edge(
         rest,
         proxies,
         head_timeout=config.timeouts.request_head,
-        most_connections=room_for_connections(config.limits.connections),
+        most_connections=room,
         gate=gate,
         refusals=engine.refusals,
     )
@@ -357,16 +359,18 @@ def _admission(config: Config) -> Admission:
         },
         time.monotonic,
         address_logins=Rate(rates.address_logins_per_second, rates.address_logins_burst),
+        address_users=rates.address_users,
         user_sessions=rates.user_sessions,
     )
 
 
-def _gate(config: Config) -> Gate:
+def _gate(config: Config, room: int) -> Gate:
     rates = config.admission
     return Gate(
         Rate(rates.connections_per_second, rates.connections_burst),
         time.monotonic,
         most_connections=rates.address_connections,
+        room=room,
     )
 
 

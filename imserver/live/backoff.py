@@ -37,6 +37,8 @@ ADDRESS: Final = Patience(50, 30.0)  # one address at all accounts
 FORGOTTEN_AFTER: Final = 900.0  # seconds without a guess; longer than any wait
 _NOTHING: Final = 1e-6  # seconds: what rounding leaves
 MOST_KEYS: Final = 10_000  # of each kind; beyond, those go that were quiet for longest
+CUSTOMER: Final = 64  # bits of the IPv6 network that one customer has at least
+SITE: Final = 48  # and of the largest that is given to one site (RFC 6177)
 
 
 class _Guesses:
@@ -164,8 +166,8 @@ class Backoff:
         self._addresses.take_back(network)
 
 
-def network_of(address: str) -> str:
-    """Whose address it is: in IPv6 one customer has a whole /64 at the least."""
+def network_of(address: str, bits: int = CUSTOMER) -> str:
+    """Whose address it is: in IPv6 the network of so many bits that it is in."""
     if ":" not in address:
         return address
     try:
@@ -174,4 +176,4 @@ def network_of(address: str) -> str:
         return address
     if number.ipv4_mapped is not None:
         return str(number.ipv4_mapped)
-    return str(ipaddress.ip_network((number, 64), strict=False))
+    return str(ipaddress.ip_network((number, bits), strict=False))

@@ -47,6 +47,11 @@ class RateLimiter:
             self._prune(now)
         return 0
 
+    def debit(self, key: str, cost: int) -> None:
+        """Take `cost` from the budget of `key`, there or not: what is done must be paid."""
+        now = self._clock()
+        self._whole_at[key] = max(self._whole_at.get(key, now), now) + self._interval * cost
+
     def _prune(self, now: float) -> None:
         """Forget whoever has a whole budget, as if they had never come."""
         self._whole_at = {key: at for key, at in self._whole_at.items() if at > now}

@@ -1,12 +1,13 @@
 """Who calls an operation, whether they may, and what it costs them: the same for both transports.
 
-A transport hands over what a request brings, calls `admit`, and `charge` when the request is
-decoded. No transport looks at `Who`, at budgets or at passwords that must be changed itself.
+A transport hands over what a request brings. It calls `admit`, then `charge` when the request is
+decoded, then `settle` when there is an answer. No transport looks at `Who`, at budgets or at
+passwords that must be changed itself.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from imserver.domain.errors import ApiError, Code
 from imserver.service.admission import Budget
@@ -16,6 +17,8 @@ from imserver.service.identity.modes import must_change_first
 if TYPE_CHECKING:
     from imserver.service.engine import Engine, Operation
     from imserver.service.identity.modes import Head
+
+_ANSWER_BYTES: Final = 64 * 1024  # of an answer, that cost as much as one more request
 
 
 def admit(
@@ -68,6 +71,18 @@ def charge(engine: Engine, operation: Operation, caller: Caller, request: object
         _take(engine, caller, operation.budget, operation.cost(request) - 1)
 
 
+def settle(engine: Engine, operation: Operation, caller: Caller, answer: bytes) -> None:
+    """Charge a caller for a long answer; pages of sync are bounded, and are charged by number."""
+    admission, peer = engine.admission, caller.peer
+    if admission is None or peer.operator or operation.budget is not Budget.REQUESTS:
+        return
+    if cost := len(answer) // _ANSWER_BYTES:
+        proved = engine.identity.proves
+        admission.debit(operation.budget, caller.user_id, peer.address, cost, proved=proved)
+
+
 def _take(engine: Engine, caller: Caller, budget: Budget, cost: int) -> None:
-    if engine.admission is not None and cost > 0 and not caller.peer.operator:
-        engine.admission.admit(budget, caller.user_id, caller.peer.address, cost)
+    admission, peer = engine.admission, caller.peer
+    if admission is not None and cost > 0 and not peer.operator:
+        proved = engine.identity.proves
+        admission.admit(budget, caller.user_id, peer.address, cost, proved=proved)

@@ -18,6 +18,13 @@ from imserver.service.groups import governance
 from imserver.service.groups import membership as groups
 from imserver.service.messaging import messages, sync
 
+_NAMES: Final = 20  # users named in one request, that cost as much as one more request
+
+
+def _by_members(request: frames.CreateGroup | frames.AddMembers) -> int:
+    return 1 + len(request.members or ()) // _NAMES
+
+
 # What any operation may be refused with, besides its own errors.
 COMMON_ERRORS: Final = (
     Code.INVALID_REQUEST,
@@ -99,6 +106,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ws="create_group",
         rest=Rest("POST", "/api/v1/groups"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
+        cost=_by_members,
         handle=groups.create_group,
     ),
     Query(
@@ -183,6 +191,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ws="add_members",
         rest=Rest("POST", "/api/v1/groups/{group_id}/members"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
+        cost=_by_members,
         handle=governance.add_members,
     ),
     Write(
@@ -418,7 +427,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=frames.Health,
         who=Who.ANYONE,
         rest=Rest("GET", "/health"),
-        budget=Budget.NONE,
         handle=sessions.health,
     ),
     Query(
@@ -428,7 +436,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=frames.Health,
         who=Who.ANYONE,
         rest=Rest("GET", "/ready"),
-        budget=Budget.NONE,
         handle=sessions.ready,
     ),
     Immediate(
@@ -438,7 +445,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=frames.Stats,
         who=Who.ANYONE,
         rest=Rest("GET", "/api/v1/stats"),
-        budget=Budget.NONE,
         handle=sessions.stats,
     ),
 )

@@ -20,7 +20,7 @@ import trio
 
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, CloseCode, Code
-from imserver.service.callers import admit, charge
+from imserver.service.callers import admit, charge, settle
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Write
 from imserver.service.operations import OPERATIONS
 
@@ -250,7 +250,9 @@ class Dispatcher:
     async def _find_out(self, operation: Query, request: Any) -> bytes:
         self._session.asking = True
         try:
-            return await operation.handle(self._engine, self._caller, request)
+            answer = await operation.handle(self._engine, self._caller, request)
+            settle(self._engine, operation, self._caller, answer)
+            return answer
         except ApiError as error:
             return self.refuse(error)
         except Exception:

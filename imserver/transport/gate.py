@@ -1,5 +1,8 @@
 """What one address may have and do: open connections, and connections a second.
 
+An IPv6 address counts as its /64, which is one customer's at least. Law: no address, and no /48 of
+IPv6, ever has more than half of the room that the server has for connections.
+
 Owner of the counts: `Gate`.
 """
 
@@ -8,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imserver.domain.errors import ApiError, Code
+from imserver.live.backoff import SITE, network_of
 from imserver.live.rates import Rate, RateLimiter
 
 if TYPE_CHECKING:
@@ -23,28 +27,35 @@ class Gate:
         clock: Callable[[], float],
         *,
         most_connections: int,
+        room: int,
     ) -> None:
         self._limiter = RateLimiter(rate, clock)
-        self._most_connections = most_connections
-        self._open: dict[str, int] = {}
+        self._share = max(1, room // 2)  # of all connections that the server has room for
+        self._most_connections = min(most_connections, self._share)
+        self._open: dict[str, int] = {}  # by network
 
     def enter(self, address: str) -> ApiError | None:
         """Count a connection that was accepted; returns the refusal if it may not stay."""
-        count = self._open.get(address, 0)
-        if count >= self._most_connections:
+        network, site = network_of(address), network_of(address, SITE)
+        if (
+            self._open.get(network, 0) >= self._most_connections
+            or self._open.get(site, 0) >= self._share
+        ):
             return ApiError(
                 Code.RATE_LIMITED, "Too many connections from this address", retry_after_ms=5_000
             )
-        wait_ms = self._limiter.take(address)
+        wait_ms = self._limiter.take(network)
         if wait_ms:
             return ApiError(Code.RATE_LIMITED, retry_after_ms=wait_ms)
-        self._open[address] = count + 1
+        for key in {network, site}:
+            self._open[key] = self._open.get(key, 0) + 1
         return None
 
     def leave(self, address: str) -> None:
         """Forget a connection that `enter` let in."""
-        count = self._open.get(address, 0) - 1
-        if count > 0:
-            self._open[address] = count
-        else:
-            self._open.pop(address, None)
+        for key in {network_of(address), network_of(address, SITE)}:
+            count = self._open.get(key, 0) - 1
+            if count > 0:
+                self._open[key] = count
+            else:
+                self._open.pop(key, None)

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from imserver import log
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
-from imserver.service.callers import admit, charge
+from imserver.service.callers import admit, charge, settle
 from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Write
 from imserver.service.identity.modes import USER_HEADER
 from imserver.service.operations import OPERATIONS
@@ -199,6 +199,7 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
                     answer = operation.handle(engine, caller, call)
                 case Query():
                     answer = await operation.handle(engine, caller, call)
+                    settle(engine, operation, caller, answer)
                 case Write():
                     answer = await engine.execute(operation.handle(engine, caller, call))
                 case _:

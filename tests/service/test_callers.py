@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import Nothing
+from imserver.domain.frames import CreateGroup, Nothing
 from imserver.domain.model import Grant, Peer
 from imserver.live.rates import Rate
 from imserver.service.admission import Admission, Budget
-from imserver.service.callers import admit, charge
+from imserver.service.callers import admit, charge, settle
 from imserver.service.engine import Caller, Engine, Immediate, Who
+from imserver.service.operations import OPERATIONS
 from tests.service.engines import Engines
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def engine() -> Iterator[Engine]:
         lambda: 1000.0,
         address_logins=Rate(1, 3),
         user_sessions=3,
+        address_users=1,
     )
     yield replace(engines.engine, admission=admission)
     engines.stop()
@@ -133,3 +135,30 @@ def test_a_cost_is_charged_to_the_caller(engine: Engine) -> None:
 def test_the_operator_is_held_to_no_rate(engine: Engine) -> None:
     operator = Caller("", peer=Peer(operator=True))
     assert {refused(engine, operation(Who.ANYONE), operator) for _ in range(10)} == {None}
+
+
+def test_whoever_calls_themselves_another_each_time_is_charged_by_address(engine: Engine) -> None:
+    """In mode open callers are believed: their address pays too."""
+    codes = [
+        refused(engine, operation(), Caller("", peer=HOME), named(f"user{number}"))
+        for number in range(4)
+    ]
+    assert codes == [None, None, None, Code.RATE_LIMITED]
+    assert refused(engine, operation(), Caller("", peer=AWAY), named("user9")) is None
+
+
+def test_a_long_answer_is_charged_to_the_caller(engine: Engine) -> None:
+    admit(engine, operation(), ANN)
+    settle(engine, operation(), ANN, b"x" * 1_000_000)
+    assert refused(engine, operation(), ANN) is Code.RATE_LIMITED
+    settle(engine, operation(), Caller("bob"), b"x" * 1000)  # a short one costs nothing more
+    assert [refused(engine, operation(), Caller("bob")) for _ in range(3)] == [None] * 3
+
+
+def test_naming_many_members_is_declared_to_cost_more() -> None:
+    costs = {each.name: each.cost for each in OPERATIONS if each.cost is not None}
+    assert set(costs) == {"create_group", "add_members"}
+    for cost in costs.values():
+        request = CreateGroup(name="g", members=[str(number) for number in range(19_990)])
+        assert cost(request) == 1 + 999
+        assert cost(CreateGroup(name="g")) == 1

@@ -32,6 +32,7 @@ class Identity(ABC):
 
     mode: ClassVar[str]
     challenge: ClassVar[str | None] = None  # `WWW-Authenticate` of a 401
+    proves: ClassVar[bool] = True  # whether callers are found out, and not just believed
 
     @property
     @abstractmethod
@@ -78,6 +79,7 @@ class OpenIdentity(Identity):
     """Callers are whoever they say they are, as the API document has it."""
 
     mode = "open"
+    proves = False
 
     @property
     def scheme(self) -> dict[str, str]:
