@@ -16,8 +16,8 @@ class Disconnected(Struct, frozen=True):
 
 
 class Reconnected(Struct, frozen=True):
-    """The connection is back. What was missed follows, but for invitations and status changes other
-    than `failed`: they are not told again, and are to be asked for."""
+    """The connection is back. What was missed follows, except invitations and status changes other
+    than `failed`: those are not sent again, ask for them."""
 
 
 class Gap(Struct, frozen=True):

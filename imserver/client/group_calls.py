@@ -71,7 +71,7 @@ class GroupCalls:
         description: str | None = None,
         private: bool | None = None,
     ) -> Group:
-        """Rename or describe a group, or change who may join it; what is not given stays."""
+        """Rename or describe a group, or change who may join it; fields that are not given stay."""
         request = frames.UpdateGroup(group_id, name, description, private)
         return (await self._line.ask("update_group", request, frames.OneGroup)).group
 

@@ -86,7 +86,7 @@ class AccountState(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    """A user; `account` is null for who has none, `created_at` for whom nobody has named yet."""
+    """A user. `account` is null without one; `created_at` is null if nobody named them yet."""
 
     user_id: str
     created_at: str | None

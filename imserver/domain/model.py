@@ -34,7 +34,7 @@ MAX_SEQ: Final = 2**63 - 1  # SQLite's largest rowid
 
 
 class Grant(NamedTuple):
-    """What was found out about who calls."""
+    """What is known about the caller."""
 
     user_id: str  # well formed; "" is nobody
     administrator: bool = False

@@ -2,10 +2,11 @@
 
 Laws:
 
-- `put` never waits and never fails; who is too slow is closed, and syncs when they are back.
+- `put` never waits and never fails. A session that is too slow is closed; its client reconnects and
+  syncs.
 - Frames leave in the order in which they were put, and never in halves.
-- What was put leaves at `flush`, in one piece; only when the network does not take it at once is
-  a task started, in the connection's own nursery, that sends the rest.
+- What was put leaves at `flush`, in one piece. Only if the network does not take it all at once, a
+  task in the connection's own nursery sends the rest.
 """
 
 from __future__ import annotations

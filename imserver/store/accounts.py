@@ -1,7 +1,7 @@
-"""Accounts and their tokens: questions to any connection, and what a transaction does to them.
+"""Accounts and their tokens: reads on any connection, and changes in a transaction.
 
-Everything that changes who may come in stands in the audit log (see `audit`), but for the use of
-tokens. A refusal comes before anything is written.
+The audit log (see `audit`) records every change of who may log in, except the use of tokens. A
+refusal comes before anything is written.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 For clients that have agreed on it by ALPN. What is done here, and why:
 
-- Requests are refused that hypercorn would stumble over: paths that are none, and CONNECT, with
-  which WebSockets are sent to HTTP/1.1.
-- Who opens requests only to give them up (CVE-2023-44487) is let go.
-- What still comes for a request that was answered already is dropped, and counted as taken: else
-  the connection's window would close bit by bit.
-- Priorities are ignored (RFC 9113 section 5.3.2): there is nothing in them that could be wrong.
-- What the client breaks ends its connection, and is nobody else's business.
+- Requests that hypercorn cannot handle are refused: malformed paths, and CONNECT, which sends
+  WebSockets to HTTP/1.1.
+- A client that opens requests only to reset them (CVE-2023-44487) is disconnected.
+- Data for a request that was answered already is dropped, and counted as read: otherwise the
+  connection's window would close bit by bit.
+- Priorities are ignored (RFC 9113 section 5.3.2), so they cannot be malformed.
+- A protocol error ends the client's own connection, and no other.
 
 How many requests may be under way at once, and how large a head may be, is told to the client in
 settings; how long an answer waits for its window is bounded where it is sent (see `http`).

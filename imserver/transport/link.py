@@ -78,7 +78,7 @@ class Connection:
         self._failure: Exception | None = None
         self._goodbye = b""  # what the codec wants said last
         self.ended = False  # the peer has closed
-        self.expired = False  # we have said that we let go
+        self.expired = False  # we have said goodbye
 
     async def run(self, early: bytes) -> None:
         """Take frames until the connection ends; `early` is what was read of them already."""

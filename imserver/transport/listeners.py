@@ -185,7 +185,7 @@ async def who_connected(sock: socket.socket) -> str:
 
 
 def os_user(uid: int) -> str:
-    """The name of a user of this machine; the number of one who has none."""
+    """The name of a user of this machine; their number if they have no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -16,7 +16,7 @@ _REF: Final = "#/components/schemas/{name}"
 
 
 def describe(version: str, user_scheme: dict[str, str]) -> dict[str, Any]:
-    """The whole document, as plain data; `user_scheme` is how calls say who calls."""
+    """The whole document, as plain data; `user_scheme` is how calls name their user."""
     offered = [operation for operation in OPERATIONS if operation.rest is not None]
     types = [operation.request for operation in offered] + [
         operation.answer for operation in offered

@@ -9,8 +9,7 @@ import msgspec
 from imserver.domain.passwords import is_bearable
 from imserver.store.tools.lines import Record, Target
 
-# Who has the export must not be able to tell who is logged in from where, and after an import
-# everybody logs in anew.
+# An export must not tell where users are logged in from. After an import everybody logs in again.
 TOKENS_LEFT_OUT: Final = dict.fromkeys(
     (
         "token.token_id", "token.digest", "token.uid", "token.device", "token.platform",
