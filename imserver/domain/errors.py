@@ -1,8 +1,8 @@
 """The closed catalogue of refusals.
 
 Every refusal that a client can see is one of `Code`. `CATALOGUE` gives each code its HTTP status, a
-default sentence, and the side that has to act. No other text reaches a client: neither exceptions nor
-SQL.
+default sentence, and the side that has to act. No other text reaches a client: no exception and
+no SQL.
 """
 
 from __future__ import annotations
