@@ -1,0 +1,1 @@
+"""Search: an index beside the database, which can be deleted at any time and builds itself again."""
