@@ -42,6 +42,8 @@ from imserver.service.upkeep.retention import Retention
 from imserver.store.database import open_database
 from imserver.store.ownership import make_folder
 from imserver.store.reader import Reader
+from imserver.store.search.finding import Finder
+from imserver.store.search.indexing import indexing
 from imserver.store.tools.rotation import Rotation
 from imserver.store.writer import Writer
 from imserver.transport.edge import Edge
@@ -154,13 +156,21 @@ async def open_server(
         # Whoever has the database's lock may put its sockets beside it.
         unix = files.enter_context(ExitStack())
         listeners += _unix_listeners(config, unix) if listening else []
+        indexer = None if database.in_memory else files.enter_context(indexing(database))
+
+        def after_batch() -> None:
+            hub.flush()
+            if indexer is not None:
+                indexer.hand_over.news.set()
+
         writer = Writer(
             database,
             clock,
             capacity=config.store.pending_writes,
             max_batch=config.store.batch,
-            after_batch=hub.flush,
+            after_batch=after_batch,
             accounts_only=accounts is not None,
+            hand_over=None if indexer is None else indexer.hand_over,
         )
         engine = Engine(
             writer=writer,
@@ -174,6 +184,7 @@ async def open_server(
                 pending_seconds=config.store.pending_seconds,
             ),
             identity=identity,
+            finder=Finder(indexer),
             accounts=accounts,
             admission=_admission(config) if config.limits_admission else None,
         )

@@ -25,6 +25,7 @@ from imserver.service.admission import Admission, Budget
 from imserver.service.identity.modes import Identity
 from imserver.store.audit import Author
 from imserver.store.reader import Reader
+from imserver.store.search.finding import Finder
 from imserver.store.writer import Writer
 from imserver.tally import Refusals, Removals
 
@@ -191,6 +192,7 @@ class Engine:
     clock: Callable[[], int]  # milliseconds since the epoch
     limits: Limits
     identity: Identity
+    finder: Finder = field(default_factory=Finder)
     accounts: Accounts | None = None  # None: not in `token` mode
     admission: Admission | None = None  # None: everyone may ask for as much as they like
     refusals: Refusals = field(default_factory=Refusals)  # transports count them

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import administration, frames
+from imserver.domain import administration, frames, searches
 from imserver.domain.errors import Code
 from imserver.service import sessions
 from imserver.service.accounts import logins
@@ -16,7 +16,7 @@ from imserver.service.admission import Budget
 from imserver.service.engine import Immediate, Operation, Query, Rest, Who, Write
 from imserver.service.groups import governance
 from imserver.service.groups import membership as groups
-from imserver.service.messaging import messages, sync
+from imserver.service.messaging import messages, searching, sync
 
 _NAMES: Final = 20  # users named in one request, that cost as much as one more request
 
@@ -86,6 +86,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         rest=Rest("GET", "/api/v1/messages/{message_id}"),
         errors=(Code.NOT_FOUND,),
         handle=messages.get_message,
+    ),
+    Query(
+        name="search_messages",
+        summary="Search the messages that the caller may see",
+        request=searches.SearchMessages,
+        answer=searches.Hits,
+        ws="search_messages",
+        rest=Rest("GET", "/api/v1/search"),
+        errors=(Code.NOT_FOUND,),
+        budget=Budget.SYNCS,
+        handle=searching.search_messages,
     ),
     Write(
         name="ack",

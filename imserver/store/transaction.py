@@ -19,11 +19,15 @@ from msgspec import Struct, json, structs
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import MESSAGE_TYPES, Event, Level, Role
 from imserver.store import accounts_queries, queries, reading
+from imserver.store.search import documents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import apsw
+
+    from imserver.store.search.documents import Document
+    from imserver.store.search.handover import HandOver
 
 _MOST_REMEMBERED: Final = 200_000  # users, pairs or memberships; beyond, a cache starts afresh
 
@@ -75,6 +79,8 @@ class Transaction:
         self._runs: dict[int, list[int]] = {}
         self._next_seq = 0  # the place that the next message will take; 0: the database knows
         self.now_ms = 0
+        self.hand_over: HandOver | None = None  # to the search index, if there is one
+        self._outgoing: list[Document] = []  # what changes in this transaction, as it stood
         self._added = [0] * len(MESSAGE_TYPES)  # messages of each type in this transaction
         self.stored = dict.fromkeys(MESSAGE_TYPES, 0)  # those of all that were committed
 
@@ -94,7 +100,12 @@ class Transaction:
 
     def commit(self) -> None:
         """Make it durable; returns when it is on disk."""
-        self.db.execute(queries.COMMIT)
+        if self._outgoing and self.hand_over is not None:
+            with self.hand_over.committing(self._outgoing):
+                self.db.execute(queries.COMMIT)
+            self._outgoing = []
+        else:
+            self.db.execute(queries.COMMIT)
         for number, count in enumerate(self._added):
             if count:
                 self.stored[MESSAGE_TYPES[number]] += count
@@ -116,12 +127,21 @@ class Transaction:
         self._runs.clear()
         self._next_seq = 0
         self._unwritten.clear()
+        self._outgoing = []
         self._added = [0] * len(MESSAGE_TYPES)
 
     def try_out(self) -> None:
         """Write something and take it back, to see whether the store can grow and be written."""
         self.db.execute(queries.SET_META, (queries.TRY_OUT, bytes(_TRY_OUT_BYTES)))
         self.db.execute(queries.DROP_META, (queries.TRY_OUT,))
+
+    def before_change(self, seqs: Iterable[int]) -> None:
+        """Note for the search index how messages stand that are about to change or to go.
+
+        Whatever changes a message's content, sender, type or attachments calls it first.
+        """
+        if self.hand_over is not None:
+            self._outgoing += documents.read_each(self.db, seqs)
 
     # -- users and conversations --------------------------------------------------------------
 

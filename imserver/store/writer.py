@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import apsw
 
     from imserver.store.database import Database
+    from imserver.store.search.handover import HandOver
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +84,13 @@ class Writer:
         max_batch: int,
         after_batch: Callable[[], None],
         accounts_only: bool = False,
+        hand_over: HandOver | None = None,
         folded_pages: int = FOLDED_PAGES,
         retry: float = RETRY,
     ) -> None:
         self._turn = database.turn if database.in_memory else None
         self._tx = Transaction(database.writer, clock, accounts_only=accounts_only)
+        self._tx.hand_over = hand_over
         self._capacity = capacity
         self._max_batch = max_batch
         self._after_batch = after_batch

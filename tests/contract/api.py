@@ -27,6 +27,7 @@ TRANSPORTS = (WEBSOCKET, REST)
 PATHS = {
     "send_message": ("POST", "/api/v1/messages"),
     "get_message": ("GET", "/api/v1/messages/{message_id}"),
+    "search_messages": ("GET", "/api/v1/search"),
     "ack": ("POST", "/api/v1/messages/{message_id}/ack"),
     "sync_offline": ("GET", "/api/v1/messages/offline"),
     "create_group": ("POST", "/api/v1/groups"),

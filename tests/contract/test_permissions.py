@@ -38,10 +38,12 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "transfer_group": {"user_id": "victim"},
     "invite": {"user_id": "late"},
     "update_group": {"name": "New"},
+    "search_messages": {"q": "hello"},
 }
 # Operations of any user: what the group's being private, and one's part in it, do to them.
 BY_MEMBERSHIP = {
     "send_message": ("member", "admin", "owner"),
+    "search_messages": ("former", "member", "admin", "owner"),
     "join_group": ("invited", "member", "admin", "owner"),
     "leave_group": ("former", "member", "admin", "owner"),
 }

@@ -33,7 +33,7 @@ both_languages = pytest.mark.parametrize("language", REFERENCES)
 
 
 def fields(kind: type[msgspec.Struct]) -> list[str]:
-    return [field.name for field in msgspec.structs.fields(kind)]
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
 def named_in_table(page: Page, heading: str) -> list[str]:

@@ -9,6 +9,7 @@ from imserver.service.groups.membership import Leave
 from imserver.store import audit
 from imserver.store.database import open_database, read_beside, require_current, sort_beside
 from imserver.store.ownership import as_owner_of
+from imserver.store.search.parts import index_beside, remove_index
 from imserver.store.tools import erasing as erasure
 from imserver.store.tools import whole_files as files
 from imserver.store.transaction import Transaction
@@ -38,6 +39,7 @@ def erase(
     with read_beside(database) as db:
         require_current(db, database)
     with as_owner_of(database.parent), open_database(str(database)) as opened:
+        remove_index(index_beside(database))  # it has the user's words
         db = opened.writer
         sort_beside(db, database)
         tx = Transaction(db, clock)

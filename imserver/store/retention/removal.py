@@ -142,6 +142,7 @@ def _remove(tx: Transaction, old: Sequence[Old], more: bool) -> Piece:
             more = True
             break
         failed += _undelivered(tx.db, cid, messages)
+        tx.before_change(message.seq for message in messages)
         take_away(tx.db, cid, messages)
         count += len(messages)
     return Piece(count, _note(tx, failed), more)

@@ -1,1 +1,1 @@
-"""Search: an index beside the database, which can be deleted at any time and builds itself again."""
+"""Search: an index beside the database. It may be deleted at any time and builds itself again."""

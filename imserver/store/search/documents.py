@@ -78,7 +78,7 @@ def has_word(what: str) -> str:
 
 def read(db: apsw.Connection, sql: str, args: Sequence[int]) -> list[Document]:
     """The documents that one of the statements above finds."""
-    return [Document(*row) for row in db.execute(sql, args)]  # type: ignore[arg-type]
+    return [Document(*row) for row in db.execute(sql, args)]
 
 
 def read_each(db: apsw.Connection, seqs: Iterable[int]) -> list[Document]:

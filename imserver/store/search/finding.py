@@ -62,7 +62,7 @@ class Found(NamedTuple):
 class Finder:
     """Runs searches. Without an index everything is scanned."""
 
-    def __init__(self, indexer: Indexer | None) -> None:
+    def __init__(self, indexer: Indexer | None = None) -> None:
         self._indexer = indexer
 
     def find(
@@ -153,7 +153,9 @@ class _Search:
             hits.append((seq, ranges))
         rows = [reading.Row(*reading.one(self._db, queries.MESSAGE_BY_SEQ, seq)) for seq, _ in hits]
         views = reading.views(self._db, self._uid, rows)
-        return Found([(view, ranges) for view, (_, ranges) in zip(views, hits, strict=True)], following)
+        return Found(
+            [(view, ranges) for view, (_, ranges) in zip(views, hits, strict=True)], following
+        )
 
     def _judge(self, document: Document) -> list[Range] | None:
         wanted = self._wanted
@@ -197,7 +199,8 @@ class _Search:
         )
 
     def _scan(self, after: int, upto: int) -> Iterator[tuple[int, Document | None]]:
-        sql, more = documents.BACKWARDS, ()
+        sql = documents.BACKWARDS
+        more: tuple[int, ...] = ()
         if self._wanted.cid is not None:
             sql, more = documents.BACKWARDS_IN, (self._wanted.cid,)
         while upto > after:

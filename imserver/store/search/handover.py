@@ -28,7 +28,7 @@ class Outgoing(NamedTuple):
 
     documents: dict[int, Document]  # by place, as they stood before the first change
     unknown: set[int]  # places of which nothing more is known
-    count: int  # of what waited, for `done`
+    waiting: int  # of what waited, for `done`
 
 
 class HandOver:
@@ -63,7 +63,7 @@ class HandOver:
     def done(self, outgoing: Outgoing) -> None:
         """What waited then is in the index."""
         with self._lock:
-            del self._waiting[: outgoing.count]
+            del self._waiting[: outgoing.waiting]
             self._unknown -= outgoing.unknown
 
     def places(self) -> list[int]:

@@ -16,7 +16,7 @@ import logging
 import os
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -25,12 +25,15 @@ import apsw
 
 from imserver.store import reading
 from imserver.store.search import documents
+from imserver.store.search.handover import HandOver
 from imserver.store.search.parts import IndexFile, empty_part, index_beside, part_of, remove_index
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imserver.store.database import Database
     from imserver.store.search.documents import Document
-    from imserver.store.search.handover import HandOver, Outgoing
+    from imserver.store.search.handover import Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,17 @@ _CHANGED: Final = "SELECT DISTINCT target_seq FROM change WHERE seq > ?"
 _HAS_CHANGES: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'change'"
 _SEQS: Final = "SELECT seq FROM message WHERE seq BETWEEN ? AND ?"
 _OLDEST: Final = "SELECT min(seq) FROM message"
+
+
+@contextmanager
+def indexing(database: Database) -> Iterator[Indexer]:
+    """Keep an index beside a database while the context lasts."""
+    indexer = Indexer(database, HandOver())
+    indexer.start()
+    try:
+        yield indexer
+    finally:
+        indexer.stop()
 
 
 class Indexer:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import apsw
 
-from imserver.store.database import make_folder
+from imserver.store.ownership import make_folder
 from imserver.store.search import words
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ _CREATE_PART: Final = """
     INSERT INTO words_{0}(words_{0}, rank) VALUES('secure-delete', 1);
 """
 _SET_STATE: Final = "INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)"
-_PUT_PART: Final = "INSERT OR REPLACE INTO part (number, upto, earliest_ms, latest_ms) VALUES (?, ?, ?, ?)"
+_PUT_PART: Final = (
+    "INSERT OR REPLACE INTO part (number, upto, earliest_ms, latest_ms) VALUES (?, ?, ?, ?)"
+)
 _NEVER_MS: Final = 2**62
 
 
@@ -126,7 +128,7 @@ class IndexFile:
         return db
 
     def _begin(self, db: apsw.Connection) -> dict[str, int]:
-        state: dict[str, Any] = dict(db.execute("SELECT key, value FROM state"))  # type: ignore[arg-type]
+        state: dict[str, Any] = dict(db.execute("SELECT key, value FROM state"))
         rows: Any = db.execute("SELECT number, upto, earliest_ms, latest_ms FROM part")
         self.parts = {row[0]: Part(*row) for row in rows}
         self.as_of = state["as_of"]
@@ -199,9 +201,10 @@ class IndexFile:
     def remove(self, documents: Iterable[Document]) -> None:
         """Take messages out, each as it was put in."""
         for document in documents:
-            name = f"words_{part_of(document.seq)}"
+            table = f"words_{part_of(document.seq)}"
             self._db.execute(
-                f"INSERT INTO {name}({name}, rowid, text, name, facet) VALUES('delete', ?, ?, ?, ?)",
+                f"INSERT INTO {table}({table}, rowid, text, name, facet)"
+                " VALUES('delete', ?, ?, ?, ?)",
                 (document.seq, *_columns(document)),
             )
 
@@ -312,7 +315,8 @@ def remove_index(path: Path) -> None:
 
 def index_beside(database: str | Path) -> Path:
     """Where the index of a database is."""
-    return Path(database).with_name("search.db")
+    path = Path(database)
+    return path.with_name("search.db" if path.name == "imserver.db" else f"{path.name}.search")
 
 
 def matching(terms: str, facets: Sequence[Sequence[str]]) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from imserver.store.search.words import Word
 
-_QUOTED: Final = re.compile("\"([^\"]*)\"|“([^”]*)”|「([^」]*)」")
+_QUOTED: Final = re.compile('"([^"]*)"|“([^”]*)”|「([^」]*)」')
 Range = tuple[int, int]
 
 
@@ -74,9 +74,7 @@ def _touch(folded: str, one: Word, other: Word) -> bool:
 
 def expression(terms: Sequence[Term]) -> str:
     """The terms in the language of FTS5, without the columns that they are looked for in."""
-    return " AND ".join(
-        f'"{" ".join(term.words)}"{"*" if term.prefix else ""}' for term in terms
-    )
+    return " AND ".join(f'"{" ".join(term.words)}"{"*" if term.prefix else ""}' for term in terms)
 
 
 def find_ranges(terms: Sequence[Term], content: str, names: Sequence[str]) -> list[Range] | None:

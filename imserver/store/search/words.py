@@ -120,5 +120,3 @@ def _composes(character: str) -> bool:
     code = ord(character)
     # Hangul vowels and finals, and the half-width sound marks of kana.
     return 0x1160 <= code <= 0x11FF or 0xD7B0 <= code <= 0xD7FF or code in (0xFF9E, 0xFF9F)
-
-

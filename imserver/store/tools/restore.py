@@ -23,6 +23,7 @@ import apsw
 from imserver.store import queries, reading, schema
 from imserver.store.database import StoreError, newer, read_beside, schema_version, take_lock
 from imserver.store.ownership import as_owner_of
+from imserver.store.search.parts import index_beside, remove_index
 from imserver.store.tools import backup
 from imserver.store.tools import whole_files as files
 from imserver.store.tools.foreign import strange_schema
@@ -174,6 +175,7 @@ def keep_mode(database: Path, partial: Path) -> None:
 
 def _keep_aside(database: Path) -> Path | None:
     """Give what is there another name too; all that is left of it is ready to be replaced."""
+    remove_index(index_beside(database))
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = database.with_name(f"{database.name}.replaced-{now}")
     kept = None
