@@ -251,3 +251,11 @@ def test_the_thread_catches_up_and_ends(tmp_path: Path) -> None:
             bench.indexer._stop.wait(0.05)
         bench.indexer.stop()
         assert bench.named_by_index("needle") > 0
+
+
+def test_the_file_is_for_one_account(tmp_path: Path) -> None:
+    with opened(tmp_path) as bench:
+        bench.send("needle")
+        bench.catch_up()
+        for file in tmp_path.glob("search.db*"):
+            assert file.stat().st_mode & 0o777 == 0o600

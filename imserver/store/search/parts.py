@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import apsw
 
-from imserver.store.ownership import make_folder
+from imserver.store.ownership import make_file
 from imserver.store.search import words
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ class IndexFile:
         return state
 
     def _connect(self) -> apsw.Connection:
-        make_folder(self.path.parent)
+        if not self.path.exists():
+            make_file(self.path)
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         db = apsw.Connection(str(self.path), flags=flags)
         try:
