@@ -6,9 +6,16 @@ import codecs
 import os
 import sys
 from collections import deque
-from typing import Final
+from typing import Final, Self
 
 import trio
+
+try:
+    import termios
+except ImportError:  # not on this system
+    _has_termios = False
+else:
+    _has_termios = True
 
 _READ_BYTES: Final = 4096
 
@@ -25,6 +32,12 @@ class Pipes:
         self._pollable = True  # whether the system tells when standard input can be read
         self._ended = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        _echo(on=True)
+
     def style(self, text: str, style: str) -> str:
         """See `Terminal`: there are none."""
         return text
@@ -35,7 +48,8 @@ class Pipes:
         sys.stdout.flush()
 
     def ask(self, prompt: str, *, hidden: bool = False) -> None:
-        """See `Terminal`: nobody sees a prompt."""
+        """See `Terminal`: there is no prompt, but a secret is not shown where lines are typed."""
+        _echo(on=not hidden)
 
     async def line(self) -> str | None:
         """See `Terminal`."""
@@ -65,3 +79,15 @@ class Pipes:
             )
         except OSError:
             return b""
+
+
+def _echo(*, on: bool) -> None:
+    """Say whether the terminal, if standard input is one, shows what is typed."""
+    if not (_has_termios and sys.stdin.isatty()):
+        return
+    number = sys.stdin.fileno()
+    now = termios.tcgetattr(number)
+    flags = now[3] | termios.ECHO if on else now[3] & ~termios.ECHO
+    if flags != now[3]:
+        now[3] = flags
+        termios.tcsetattr(number, termios.TCSADRAIN, now)

@@ -107,7 +107,7 @@ class Screen:
     # -- in the editor's thread ---------------------------------------------------------------
 
     def _edit(self) -> None:
-        with suppress(EOFError, KeyboardInterrupt):
+        with suppress(EOFError, KeyboardInterrupt, OSError):  # the last: the terminal is gone
             self._session.prompt(pre_run=lambda: self._token.run_sync_soon(self.started.set))
 
     def _exit(self) -> None:

@@ -1,7 +1,8 @@
-"""Where the chat is shown and what is typed comes from: a screen, or two pipes."""
+"""Where the chat is shown, and where lines come from: a screen, or two pipes."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 BOLD: Final = "1"
 DIM: Final = "2"
+_INCAPABLE: Final = ("dumb", "unknown")  # terminals on which no line can be edited
 
 Completion = Callable[[str], Iterable[str]]
 
@@ -51,8 +53,10 @@ async def open_terminal(complete: Completion) -> AsyncIterator[Terminal]:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        yield Pipes()
+    capable = os.environ.get("TERM", "") not in _INCAPABLE
+    if not (capable and sys.stdin.isatty() and sys.stdout.isatty()):
+        with Pipes() as pipes:
+            yield pipes
         return
     # Not loaded for pipes: it takes a tenth of a second.
     from imserver.chat.screen import open_screen

@@ -83,9 +83,9 @@ class Window:
 
     def question(self, text: str, *, hidden: bool = False) -> None:
         """Ask something: the next line is the answer."""
+        self._terminal.ask(f"{printable(text)} ", hidden=hidden)
         if self._terminal.columns is None:
             self.note(text)
-        self._terminal.ask(f"{printable(text)} ", hidden=hidden)
 
     def name(self, partner: Partner) -> str:
         """What somebody is called, in a few cells."""

@@ -260,3 +260,26 @@ async def sessions_of(server: imserver.Server, user_id: str) -> int:
     async with rest(server, None, await token_of(server, "root")) as root:
         answer = await root.get(f"/api/v1/admin/users/{user_id}")
     return int(answer["user"]["account"]["sessions"])
+
+
+async def test_a_terminal_without_an_editor_shows_no_secret() -> None:
+    async with token_server("alice") as server:
+        token = await token_of(server, "alice")
+        chat = ("--as", "alice", "--to", "alice", "--url", server.url, "--token", token)
+        async with terminal_window(*chat, kind="dumb") as alice:
+            await alice.sees("talking to alice")
+            assert alice.echoes()
+            await alice.type("hello\n")
+            await alice.sees("you to alice: hello")
+            await alice.type("/password\n")
+            await alice.sees("-- Your password now:")
+            assert not alice.echoes()
+            await alice.type("\n")
+            await alice.sees("-- The new password:")
+            await alice.type("\n")
+            await alice.sees("-- The new password again:")
+            await alice.type("\n")
+            await alice.sees("nothing was changed")
+            assert alice.echoes()
+            await alice.type("/quit\n")
+            assert await alice.ended() == 0

@@ -98,7 +98,9 @@ async def window(*arguments: str, **variables: str) -> AsyncIterator[Window]:
 
 
 @asynccontextmanager
-async def terminal_window(*arguments: str, columns: int = 60) -> AsyncIterator[Window]:
+async def terminal_window(
+    *arguments: str, columns: int = 60, kind: str = "xterm"
+) -> AsyncIterator[Window]:
     """A chat in a terminal of its own."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, columns))
@@ -107,7 +109,7 @@ async def terminal_window(*arguments: str, columns: int = 60) -> AsyncIterator[W
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env=environment(TERM="xterm"),
+        env=environment(TERM=kind),
         start_new_session=True,
     )
 
