@@ -305,6 +305,7 @@ def _edge(
         app,
         requests,
         proxies,
+        gate,
         idle_timeout=config.timeouts.rest_idle,
         header_bytes=config.limits.header_bytes,
     )

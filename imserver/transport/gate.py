@@ -8,14 +8,19 @@ Owner of the counts: `Gate`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
 
 from imserver.domain.errors import ApiError, Code
 from imserver.live.backoff import SITE, network_of
 from imserver.live.rates import Rate, RateLimiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+
+_AT_ONCE: Final = 8  # REST requests of one address under way
 
 
 class Gate:
@@ -33,6 +38,7 @@ class Gate:
         self._share = max(1, room // 2)  # of all connections that the server has room for
         self._most_connections = min(most_connections, self._share)
         self._open: dict[str, int] = {}  # by network
+        self._under_way: dict[str, trio.CapacityLimiter] = {}  # REST requests, by network
 
     def enter(self, address: str) -> ApiError | None:
         """Count a connection that was accepted; returns the refusal if it may not stay."""
@@ -50,6 +56,23 @@ class Gate:
         for key in {network, site}:
             self._open[key] = self._open.get(key, 0) + 1
         return None
+
+    @asynccontextmanager
+    async def under_way(self, address: str) -> AsyncIterator[None]:
+        """A REST request of an address, for which it waits until there is a place.
+
+        However many connections an address asks on, nobody else waits for more than its places.
+        """
+        network = network_of(address)
+        places = self._under_way.get(network)
+        if places is None:
+            places = self._under_way[network] = trio.CapacityLimiter(_AT_ONCE)
+        try:
+            async with places:
+                yield
+        finally:
+            if not places.borrowed_tokens and not places.statistics().tasks_waiting:
+                self._under_way.pop(network, None)
 
     def leave(self, address: str) -> None:
         """Forget a connection that `enter` let in."""

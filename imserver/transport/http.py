@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
     from imserver.domain.model import Peer
+    from imserver.transport.gate import Gate
     from imserver.transport.proxies import Proxies
     from imserver.transport.requests import Request, Requests
 
@@ -75,11 +76,12 @@ class RestLane:
         app: QuartTrio,
         requests: Requests,
         proxies: Proxies,
+        gate: Gate | None = None,
         *,
         idle_timeout: float,
         header_bytes: int,
     ) -> None:
-        self._app = ASGIWrapper(_Application(app, requests, proxies))
+        self._app = ASGIWrapper(_Application(app, requests, proxies, gate))
         self._requests = requests
         self._context = WorkerContext(None)
         self._config = HypercornConfig()
@@ -249,8 +251,11 @@ class _SecureGivenBack(_GivenBack):
 class _Application:
     """What hypercorn calls: the application, kept from what would trip it up."""
 
-    def __init__(self, app: QuartTrio, requests: Requests, proxies: Proxies) -> None:
+    def __init__(
+        self, app: QuartTrio, requests: Requests, proxies: Proxies, gate: Gate | None
+    ) -> None:
         self._app = app
+        self._gate = gate
         self._requests = requests
         self._proxies = proxies
 
@@ -289,7 +294,11 @@ class _Application:
             return
         stream.begin()
         try:
-            await self._app(scope, receive, send_whole)
+            if self._gate is None or request is None or not request.address:
+                await self._app(scope, receive, send_whole)
+            else:
+                async with self._gate.under_way(request.address):
+                    await self._app(scope, receive, send_whole)
         except* h11.ProtocolError:
             # The client broke HTTP: hypercorn has refused the request meanwhile.
             logger.debug("an answer could not be sent", exc_info=True)

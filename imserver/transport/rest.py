@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
+import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PAUSE: Final = 0.5  # seconds, at most, before a request that came too early is refused
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 # Nothing here is a page: no browser is to take it for one, frame it, or keep it.
 _SECURITY_HEADERS: Final = (
@@ -205,6 +207,9 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
                 case _:
                     assert_never(operation)
         except ApiError as error:
+            if error.code is Code.RATE_LIMITED and error.retry_after_ms:
+                # A refusal costs as much as an answer: whoever does not wait is made to.
+                await trio.sleep(min(error.retry_after_ms / 1000, _PAUSE))
             return _refusal(engine, error)
         except HTTPException:
             raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import trio
+from trio.testing import wait_all_tasks_blocked
+
 from imserver.live.rates import Rate
 from imserver.transport.gate import Gate
 
@@ -39,3 +42,27 @@ def test_nor_does_a_site_with_many_networks() -> None:
     for number in range(10):
         own.leave(f"2001:db8:0:{number}::1")
     assert own._open == {}
+
+
+async def test_however_many_requests_one_address_has_others_find_a_place() -> None:
+    own = gate()
+    answered = trio.Event()
+    running: list[str] = []
+
+    async def request(address: str) -> None:
+        async with own.under_way(address):
+            running.append(address)
+            await answered.wait()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(request, f"2001:db8::{number}")
+        await wait_all_tasks_blocked()
+        before = len(running)
+        assert 0 < before < 20
+        nursery.start_soon(request, "192.0.2.1")
+        await wait_all_tasks_blocked()
+        assert running[before:] == ["192.0.2.1"]
+        answered.set()
+    assert len(running) == 101
+    assert own._under_way == {}
