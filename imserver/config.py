@@ -17,7 +17,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-ENVIRONMENT_PREFIX = "IMSERVER_"
+from imserver import setting_kinds
+from imserver.environment import PREFIX, given
+
 DEFAULT_FILE = "config.toml"
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -200,7 +202,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         try:  # a program may have made them of anything
             msgspec.convert(msgspec.to_builtins(self), Config)
         except msgspec.ValidationError as error:
-            raise ConfigError(_sentence(error)) from None
+            raise ConfigError(setting_kinds.wrong(Config, self, error)[1]) from None
+        for name in ("data", "database", "socket"):
+            if not _is_utf8(getattr(self, name)):
+                raise ConfigError(f"{name} must be a name in UTF-8: SQLite takes no other")
         if self.auth.mode == "open" and not (self.allow_open_network or is_loopback(self.host)):
             raise ConfigError(
                 f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
@@ -255,6 +260,14 @@ def _check_proxy(proxy: str) -> None:
         ) from None
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host to listen on can only be reached from this machine."""
     if host == "localhost":
@@ -279,33 +292,54 @@ def load_config(
     Raises:
         ConfigError: an unknown key, a wrong type or an impossible value; names the key.
     """
-    settings = _read_file(file)
-    for key, text in _from_environment(os.environ if environment is None else environment):
-        _put(settings, key, text.split(",") if _is_list(key) else text)
+    text = _read_file(file)
+    path = Path(DEFAULT_FILE) if file is None else file
+    settings = _parse(path, text)
+    origins = {}  # of keys that do not come from the file
+    try:
+        msgspec.convert(settings, Config)  # a file's types must be right
+    except msgspec.ValidationError as error:
+        key, sentence = setting_kinds.wrong(Config, settings, error)
+        raise ConfigError(f"{sentence} ({path}{setting_kinds.line_of(text, key)})") from None
+    for path_to, value in _from_environment(os.environ if environment is None else environment):
+        _put(settings, path_to, value.split(",") if _is_list(path_to) else value)
+        origins[".".join(path_to)] = environment_name(path_to)
     for name, value in (flags or {}).items():
         if value is not None:
             _put(settings, tuple(name.split(".")), value)
+            origins[name] = f"--{name.replace('.', '-')}"
     try:
         # Variables and flags are text; numbers in them are numbers (strict=False).
         config = msgspec.convert(settings, Config, strict=False)
-        if file is not None or Path(DEFAULT_FILE).exists():
-            msgspec.convert(_read_file(file), Config)  # a file's types must be right
     except msgspec.ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
-    config.check()
+        key, sentence = setting_kinds.wrong(Config, settings, error)
+        origin = origins.get(key.partition("[")[0])
+        raise ConfigError(f"{sentence} ({origin})" if origin else sentence) from None
+    try:
+        config.check()
+    except ConfigError as error:
+        key = re.split(r"[ :\[]", str(error), maxsplit=1)[0]
+        line = setting_kinds.line_of(text, key)
+        origin = origins.get(key) or (f"{path}{line}" if line else None)
+        raise ConfigError(f"{error} ({origin})" if origin else str(error)) from None
     return config
 
 
-def _read_file(file: Path | None) -> dict[str, Any]:
+def _read_file(file: Path | None) -> str:
     path = Path(DEFAULT_FILE) if file is None else file
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
+        return path.read_text("utf-8-sig")
     except FileNotFoundError:
         if file is None:
-            return {}
+            return ""
         raise ConfigError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
@@ -330,7 +364,7 @@ def _is_list(key: tuple[str, ...]) -> bool:
 
 def environment_name(key: tuple[str, ...]) -> str:
     """The environment variable of a setting: IMSERVER_PORT, IMSERVER_LOG_LEVEL."""
-    return ENVIRONMENT_PREFIX + "_".join(key).upper()
+    return PREFIX + "_".join(key).upper()
 
 
 def _from_environment(
@@ -338,17 +372,12 @@ def _from_environment(
 ) -> list[tuple[tuple[str, ...], str]]:
     known = {environment_name(key): key for key in settings()}
     found = []
-    for name, value in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or not value or name in _NOT_SETTINGS:
-            continue
+    for name, value in given(environment).items():
         if name not in known:
-            raise ConfigError(f"{name}: there is no such setting")
+            hint = setting_kinds.nearest(name, list(known))
+            raise ConfigError(f"{name}: there is no such setting{hint}")
         found.append((known[name], value))
     return found
-
-
-CONFIG_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
-_NOT_SETTINGS = (CONFIG_VARIABLE, ENVIRONMENT_PREFIX + "TOKEN")  # the latter is `imserver chat`'s
 
 
 def _put(settings: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
@@ -359,12 +388,3 @@ def _put(settings: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
             raise ConfigError(f"{section} is a section, not a value")
         settings = inner
     settings[name] = value
-
-
-def _sentence(error: msgspec.ValidationError) -> str:
-    text, _, place = str(error).partition(" - at `$")
-    section = place.rstrip("`").lstrip(".")
-    if text.startswith("Object contains unknown field"):
-        name = text.split("`")[1]
-        return f"{section + '.' if section else ''}{name}: there is no such setting"
-    return f"{section or 'config'}: {text[0].lower()}{text[1:]}"

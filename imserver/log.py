@@ -3,13 +3,20 @@
 What a record is about (`FIELDS`) stands beside its sentence: said by who logs it, in `extra`, or
 by whoever began the work of the task, in `about`. Law: no record ever holds what users wrote,
 bodies, tokens or queries.
+
+A thread writes what is logged. So whoever logs never waits for whoever reads the log: if that is
+nobody, records beyond `_MOST_WAITING` are dropped, counted, and the count is logged later.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import queue
 import sys
+import threading
 import traceback
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -88,10 +95,66 @@ class HumanFormatter(logging.Formatter):
         return f"{line} [{' '.join(f'{k}={v}' for k, v in fields.items())}]" if fields else line
 
 
+_MOST_WAITING: Final = 10_000  # lines
+_LAST: Final = 2.0  # seconds that the end of the process waits for what is not written yet
+
+
+class Behind(logging.Handler):
+    """Writes lines to a descriptor, in a thread of its own. Owner of the queue to it."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
+        self._dropped = 0
+        # It must not keep the process from ending; `close` gives it time for the rest.
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`; never waits."""
+        try:
+            line = f"{self.format(record)}\n".encode(errors="backslashreplace")
+        except Exception:
+            self.handleError(record)
+            return
+        try:
+            if self._dropped:
+                self._lines.put_nowait(self._count())
+                self._dropped = 0
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def _count(self) -> bytes:
+        text = f"{self._dropped} records were dropped: nobody read the log"
+        record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (), None)
+        return f"{self.format(record)}\n".encode()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            with suppress(OSError):  # a reader that is gone; the next one may not be
+                while line:
+                    # Not by sys.stderr: the interpreter could not end while this holds its lock.
+                    line = line[os.write(self._descriptor, line) :]
+
+    def close(self) -> None:
+        """See `logging.Handler`; called at the end of the process."""
+        with suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._thread.join(_LAST)
+        super().close()
+
+
 def set_up_logging(level: str, style: str) -> None:
     """Log to standard error; `style` is human, json, or auto: human on a terminal."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler
+    try:
+        handler = Behind(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):  # none, or not one of the system
+        handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(About())
-    as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    as_json = style == "json" or (style == "auto" and not on_terminal)
     handler.setFormatter(JsonFormatter() if as_json else HumanFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from pathlib import Path
 
 import click
 
 from imserver.cli.options import fail
-from imserver.config import CONFIG_VARIABLE, ConfigError, load_config
+from imserver.config import ConfigError, load_config
+from imserver.environment import CONFIG_VARIABLE, ignored
 from imserver.log import set_up_logging
 from imserver.version import __version__
+
+logger = logging.getLogger("imserver")
 
 _ELSEWHERE = {  # commands by the module and name of what they are
     "audit": ("imserver.cli.audit_command", "audit"),
@@ -86,6 +90,8 @@ def program(
     except ConfigError as error:
         fail(str(error))
     set_up_logging(settings.log.level, settings.log.format)
+    for name in ignored():
+        logger.warning("%s is taken for a variable of a Kubernetes Service, and ignored", name)
     from imserver.cli.serving import serve  # not loaded for the other commands
 
     serve(settings)

@@ -7,12 +7,13 @@ import logging
 import signal
 import sys
 import time
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from imserver.cli.options import fail, first_password_sentence
-from imserver.cli.service_manager import notify
+from imserver.cli.service_manager import asking_for_patience, notify
 from imserver.cli.signals import Asked, heeded
 from imserver.config import Config, ConfigError
 from imserver.resources import give_large_blocks_back, raise_file_limit
@@ -59,15 +60,10 @@ async def _serve(config: Config, asked: Asked) -> None:
             return
         async with trio.open_nursery() as nursery:
             try:
-                async with open_server(config) as server:
-                    print(
-                        f"imserver {__version__} ready on {server.url} "
-                        f"(database {server.database})",
-                        flush=True,
-                    )
-                    if server.first_password is not None:
-                        # Nowhere but here, and this once: not in a log either.
-                        print(first_password_sentence(server.first_password), flush=True)
+                async with AsyncExitStack() as serving:
+                    with asking_for_patience():
+                        server = await serving.enter_async_context(open_server(config))
+                    _say_ready(server)
                     notify("READY=1", f"STATUS=serving on {server.url}")
                     number = await _stop_asked(signals, server)
                     notify("STOPPING=1", "STATUS=letting clients go")
@@ -78,6 +74,17 @@ async def _serve(config: Config, asked: Asked) -> None:
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+def _say_ready(server: Server) -> None:
+    with suppress(OSError):  # nobody reads it any more
+        print(
+            f"imserver {__version__} ready on {server.url} (database {server.database})",
+            flush=True,
+        )
+        if server.first_password is not None:
+            # Nowhere but here, and this once: not in a log either.
+            print(first_password_sentence(server.first_password), flush=True)
 
 
 async def _stop_asked(signals: AsyncIterator[int], server: Server) -> int:

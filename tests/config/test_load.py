@@ -10,7 +10,6 @@ import pytest
 
 from imserver.chat.start import TOKEN_VARIABLE
 from imserver.config import (
-    CONFIG_VARIABLE,
     Config,
     ConfigError,
     Limits,
@@ -20,6 +19,7 @@ from imserver.config import (
     load_config,
     settings,
 )
+from imserver.environment import CONFIG_VARIABLE, ignored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -293,9 +293,88 @@ def test_a_bad_variable_is_named(name: str, value: str, key: str) -> None:
     refused(str(error.value), key)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "port = 1\n\n[log]\nlevel = 'loud'",
+            'log.level must be "debug", "info", "warning" or "error", not "loud" '
+            "(config.toml, line 4)",
+        ),
+        (
+            "[timeouts]\nlogin = 0",
+            "timeouts.login must be a number more than 0 and at most 86400, not 0 "
+            "(config.toml, line 2)",
+        ),
+        ("metrics.enabled = 1", "metrics.enabled must be true or false, not 1 (config.toml)"),
+        (
+            "[log]\nlevle = 'info'",
+            "log.levle: there is no such setting; did you mean log.level? (config.toml, line 2)",
+        ),
+        (
+            "[limit]\nconnections = 5",
+            "limit: there is no such setting; did you mean limits? (config.toml, line 1)",
+        ),
+        (
+            "readers = 3",
+            "readers: there is no such setting; did you mean store.readers? (config.toml, line 1)",
+        ),
+        (
+            "[timeouts]\nping = 90",
+            "timeouts.silence must be longer than timeouts.ping",
+        ),
+        (
+            "port = 5\nhost = '0.0.0.0'",
+            "host = '0.0.0.0' is not loopback, and in open mode anyone who reaches it may be "
+            "anyone: set allow_open_network = true if that is what you want (config.toml, line 2)",
+        ),
+    ],
+)
+def test_what_is_wrong_where_and_what_may_be_is_said(
+    elsewhere: Path, text: str, sentence: str
+) -> None:
+    write(elsewhere, text)
+    with pytest.raises(ConfigError) as error:
+        load_config(environment={})
+    assert str(error.value) == sentence
+
+
+def test_a_variable_and_a_flag_are_named_too() -> None:
+    with pytest.raises(ConfigError, match=r"not \"http\" \(IMSERVER_PORT\)$"):
+        load_config(environment={"IMSERVER_PORT": "http"})
+    with pytest.raises(ConfigError, match=r"not \"loud\" \(--log-level\)$"):
+        load_config(environment={}, flags={"log.level": "loud"})
+    with pytest.raises(ConfigError, match=r"did you mean IMSERVER_LOG_LEVEL\?$"):
+        load_config(environment={"IMSERVER_LOG_LEVLE": "info"})
+
+
+def test_what_kubernetes_sets_for_a_service_is_no_setting() -> None:
+    variables = {
+        "IMSERVER_PORT": "tcp://10.0.0.1:8080",
+        "IMSERVER_SERVICE_HOST": "10.0.0.1",
+        "IMSERVER_SERVICE_PORT": "8080",
+        "IMSERVER_SERVICE_PORT_HTTP": "8080",
+        "IMSERVER_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "IMSERVER_PORT_8080_TCP_PROTO": "tcp",
+        "IMSERVER_PORT_8080_TCP_PORT": "8080",
+        "IMSERVER_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "IMSERVER_METRICS_PORT": "tcp://10.0.0.2:9090",
+    }
+    assert load_config(environment=variables | {"IMSERVER_DATA": "here"}).data == "here"
+    assert ignored(variables) == sorted(variables)
+
+
+def test_a_folder_that_is_not_utf_8_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ConfigError, match="data must be a name in UTF-8"):
+        load_config(environment={}, flags={"data": "\udcff"})
+
+
 def test_a_bad_file_is_not_saved_by_a_good_flag(elsewhere: Path) -> None:
     write(elsewhere, "port = '80'")
-    with pytest.raises(ConfigError, match=r"^port: "):
+    with pytest.raises(
+        ConfigError,
+        match=r"^port must be a whole number from 0 to 65535, not \"80\" \(config.toml, line 1\)$",
+    ):
         load_config(environment={}, flags={"port": 8080})
 
 

@@ -10,9 +10,12 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
+import time
 from contextlib import AsyncExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 import trio
 
@@ -418,3 +421,79 @@ def test_logs_are_for_people_on_a_terminal(tmp_path: Path) -> None:
             process.wait()
     assert re.search(rb"\d\d:\d\d:\d\d INFO +imserver: SIGINT: shutting down", log)
     assert b"{" not in log
+
+
+# -- strange surroundings ------------------------------------------------------------------------
+
+
+async def test_a_log_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    process = await trio.lowlevel.open_process(
+        [*COMMAND, "--port", "0"],
+        cwd=tmp_path,
+        env=environment(IMSERVER_LOG_ACCESS="true"),
+        stdout=subprocess.PIPE,
+        stderr=writing,
+    )
+    try:
+        assert process.stdout is not None
+        ready = (await process.stdout.receive_some(1000)).decode()
+        url = ready.split()[4]
+        headers = {"X-User-ID": "alice", "X-Request-ID": "x" * 128}
+        with trio.fail_after(PATIENCE):
+            async with httpx.AsyncClient(headers=headers) as client:
+                for _ in range(500):  # a record of some 300 bytes each; a pipe takes 64 KiB
+                    assert (await client.get(f"{url}/health")).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        with trio.fail_after(PATIENCE):
+            assert await process.wait() == 0
+    finally:
+        process.kill()
+        os.close(reading)
+        os.close(writing)
+        await process.stdout.aclose()
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_without_standard_streams_it_serves(streams: str, tmp_path: Path) -> None:
+    command = " ".join(COMMAND)
+    with subprocess.Popen(
+        ["sh", "-c", f"exec {command} --port 0 {streams}"], cwd=tmp_path, env=environment()
+    ) as process:
+        control = tmp_path / "data" / "control.sock"
+        answer = b""
+        end = time.monotonic() + PATIENCE
+        while not answer and time.monotonic() < end:
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(PATIENCE)
+                sock.connect(str(control))
+                sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = sock.recv(1000)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_a_folder_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--data", b"\xff"], cwd=tmp_path, env=environment(), capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert (
+        done.stderr == b"imserver: data must be a name in UTF-8: SQLite takes no other (--data)\n"
+    )
+
+
+def test_a_signal_to_stop_counts_from_the_first_moment() -> None:
+    script = """if True:
+        import os, signal, sys
+        class Late:
+            def find_spec(self, name, path=None, target=None):
+                if name == "click":  # the first of what takes long to load
+                    os.kill(os.getpid(), signal.SIGTERM)
+        sys.meta_path.insert(0, Late())
+        from imserver.cli import main
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", script], env=environment(), timeout=PATIENCE)
+    assert done.returncode == 128 + signal.SIGTERM

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
+import os
+import re
 import sys
 
 from imserver import log
@@ -55,3 +57,24 @@ def test_what_the_task_is_about_stands_in_its_records_and_in_no_others() -> None
     log.also_about(user_id="nobody's")  # nothing is at work here
     assert not hasattr(record(), "request_id")
     assert not hasattr(record(), "user_id")
+
+
+def test_nobody_waits_for_whoever_does_not_read_the_log() -> None:
+    reading, writing = os.pipe()
+    handler = log.Behind(writing)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    line = "x" * 100
+    for _ in range(15_000):  # more than the pipe and the queue take
+        handler.emit(logging.makeLogRecord({"msg": line}))
+    told = b""
+    while told.count(b"\n") < 5_000:
+        told += os.read(reading, 1 << 20)
+    handler.emit(logging.makeLogRecord({"msg": "the last"}))
+    while not told.endswith(b"the last\n"):
+        told += os.read(reading, 1 << 20)
+    handler.close()
+    dropped = re.search(rb"(\d+) records were dropped: nobody read the log\n", told)
+    assert dropped
+    assert told.count(line.encode()) + int(dropped[1]) == 15_000
+    os.close(reading)
+    os.close(writing)

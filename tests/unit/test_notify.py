@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imserver.cli.service_manager import VARIABLE, notify
+from imserver.cli.service_manager import VARIABLE, asking_for_patience, notify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,3 +57,12 @@ def test_a_manager_that_is_gone_stops_nothing(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))
     assert not notify("READY=1")
     assert "READY=1" in caplog.text
+
+
+def test_a_long_start_asks_for_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "notify")
+    monkeypatch.setenv(VARIABLE, path)
+    with manager(path) as sock, asking_for_patience(0.01):
+        sock.settimeout(30)
+        for _ in range(2):
+            assert sock.recv(1000).startswith(b"EXTEND_TIMEOUT_USEC=60000000\n")
