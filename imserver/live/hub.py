@@ -141,11 +141,15 @@ class Hub:
         for outbox in unsent:
             outbox.flush()
 
+    def end(self, session: Session, code: CloseCode) -> None:
+        """Say goodbye, behind the answer that the session is still owed."""
+        if session.asking:
+            session.farewell = code
+        else:
+            session.outbox.finish(code)
+
     def close_all(self, code: CloseCode) -> None:
-        """Send what waits and say goodbye to everyone, to who is still owed an answer after it."""
+        """Send what waits, and say goodbye to everyone."""
         self.flush()
         for session in self.sessions():
-            if session.asking:
-                session.farewell = code
-            else:
-                session.outbox.finish(code)
+            self.end(session, code)

@@ -1,18 +1,25 @@
 """What operations are made of, and what they run on.
 
-An operation is one of three: `Immediate` (memory only), `Query` (asks the store) or `Write`
-(one command of the writer). Transports translate requests into these and answers back, and know
-nothing else of them.
+An operation is one of four:
+
+- `Immediate` answers from memory;
+- `Read` asks the store and changes nothing;
+- `Procedure` is an async function that may `await engine.write(change)` any number of times;
+- `Write` is one change, and the change's result is the answer. A session need not wait for one
+  write before it begins the next: this is the way of sends and acknowledgements.
+
+Transports translate requests into these and answers back, and know nothing else of them.
 """
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import trio
 from msgspec import Struct
@@ -33,6 +40,10 @@ if TYPE_CHECKING:
     from imserver.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
+
+S = TypeVar("S")  # what a change has stored
+R = TypeVar("R")  # what it comes to
+T = TypeVar("T")
 
 _TOO_MANY: Final = "Too many writes are waiting; this one was not stored"
 _RETRY_AFTER_MS: Final = 1_000
@@ -68,44 +79,28 @@ class Delivery(Struct, frozen=True, gc=False):
     skip: Session | None = None
 
 
-class Outcome(Struct, frozen=True, gc=False):
-    """What a write comes to: the JSON of its answer, and what is to be pushed."""
+class Outcome(NamedTuple, Generic[R]):
+    """What a change comes to once it is on disk: its result, and what is to be pushed."""
 
-    answer: bytes
-    deliveries: tuple[Delivery, ...] = ()
+    result: R
+    deliveries: Sequence[Delivery] = ()
 
 
-class Command(ABC):
-    """A write that was checked for form; the writer decides and does."""
+class Change(ABC, Generic[S, R]):
+    """A write that was checked for form. The writer decides whether it may be, and does it."""
 
-    __slots__ = ("done", "hub")
-
-    hub: Hub
-    done: Callable[[bytes | ApiError], None]  # gets the JSON of the answer, or the refusal
+    __slots__ = ()
 
     @abstractmethod
-    def apply(self, tx: Transaction) -> Any:
-        """Check and write; see `store.writer`."""
+    def apply(self, tx: Transaction) -> S:
+        """Check and write, in the writer's thread; see `store.writer`."""
 
-    @abstractmethod
-    def conclude(self, stored: Any) -> Outcome:
-        """Put what was stored into words, in the trio thread, when it is on disk."""
+    def conclude(self, stored: S) -> Outcome[R]:
+        """Let memory know, and say what comes of it: in the trio thread, in order of commits.
 
-    def finish(self, stored: Any) -> None:
-        """Answer, and queue what is to be pushed; it leaves together, after the batch."""
-        if isinstance(stored, ApiError):
-            self.done(stored)
-            return
-        try:
-            outcome = self.conclude(stored)
-        except Exception:
-            # A defect, and the writer goes on: whoever asks again is told what was stored.
-            logger.exception("a write could not be put into words")
-            self.done(ApiError(Code.INTERNAL))
-            return
-        self.done(outcome.answer)
-        for delivery in outcome.deliveries:
-            self.hub.publish(delivery.payload, delivery.users, delivery.skip)
+        If a change has nothing to say, what was stored is its result.
+        """
+        return Outcome(stored)  # type: ignore[arg-type]
 
 
 class Who(Enum):
@@ -134,7 +129,7 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Operation:
+class _Operation(Generic[T]):
     name: str
     summary: str
     request: type[Struct]
@@ -145,31 +140,35 @@ class _Operation:
     errors: tuple[Code, ...] = field(default=())  # besides those that every operation has
     budget: Budget = Budget.REQUESTS
     cost: Callable[[Any], int] | None = None  # of a request, in units of its budget; None: 1
-    before_change: bool = False  # also for who has to change their password first
+    before_change: bool = False  # also for users who must change their password first
+    handle: Callable[[Engine, Caller, Any], T]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Immediate(_Operation):
+class Immediate(_Operation[bytes]):
     """Answered from memory at once."""
 
-    handle: Callable[[Engine, Caller, Any], bytes]
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query(_Operation):
-    """Answered by a reader."""
+class Read(_Operation[Awaitable[bytes]]):
+    """Answered by the readers."""
 
-    handle: Callable[[Engine, Caller, Any], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write(_Operation):
-    """Done by the writer."""
-
-    handle: Callable[[Engine, Caller, Any], Command]
+    __slots__ = ()
 
 
-Operation = Immediate | Query | Write
+class Procedure(_Operation[Awaitable[bytes]]):
+    """An async function that may write, more than once if need be."""
+
+    __slots__ = ()
+
+
+class Write(_Operation[Change[Any, bytes]]):
+    """One change, whose result is the answer."""
+
+    __slots__ = ()
+
+
+Operation = Immediate | Read | Procedure | Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,23 +207,39 @@ class Engine:
             raise ApiError(Code.NOT_FOUND, "This server keeps no accounts: it is not in token mode")
         return self.accounts
 
-    def submit(self, command: Command, done: Callable[[bytes | ApiError], None]) -> None:
-        """Queue a write; `done` gets the JSON of its answer or its refusal, in order.
+    def submit(self, change: Change[Any, R], done: Callable[[R | ApiError], None]) -> None:
+        """Queue a change; `done` gets its result or its refusal, in order.
 
         Raises:
             ApiError: `unavailable`, while shutting down.
         """
-        command.hub = self.hub
-        command.done = done
-        self.writer.submit(command)
+        self.writer.submit(change, partial(self._finish, change, done))
 
-    async def execute(self, command: Command) -> bytes:
-        """Do a write and wait for its answer.
+    def _finish(
+        self, change: Change[Any, R], done: Callable[[R | ApiError], None], stored: Any
+    ) -> None:
+        """Answer, and queue what is to be pushed; it leaves together, after the batch."""
+        if isinstance(stored, ApiError):
+            done(stored)
+            return
+        try:
+            result, deliveries = change.conclude(stored)
+        except Exception:
+            # A defect, and the writer goes on: a client that asks again is told what was stored.
+            logger.exception("a write could not be put into words")
+            done(ApiError(Code.INTERNAL))
+            return
+        done(result)
+        for delivery in deliveries:
+            self.hub.publish(delivery.payload, delivery.users, delivery.skip)
+
+    async def write(self, change: Change[Any, R]) -> R:
+        """Do a change and wait for its result.
 
         Raises:
-            ApiError: the refusal; `unavailable` too where there is no room for it in time.
+            ApiError: the refusal; `unavailable` too if there is no room for it in time.
         """
-        answers: list[bytes | ApiError] = []
+        results: list[R | ApiError] = []
         if self.writer.full:
             with trio.move_on_after(self.limits.pending_seconds) as patience:
                 await self.writer.wait_room()
@@ -232,13 +247,13 @@ class Engine:
                 raise ApiError(Code.UNAVAILABLE, _TOO_MANY, retry_after_ms=_RETRY_AFTER_MS)
         finished = trio.Event()
 
-        def done(answer: bytes | ApiError) -> None:
-            answers.append(answer)
+        def done(result: R | ApiError) -> None:
+            results.append(result)
             finished.set()
 
-        self.submit(command, done)
+        self.submit(change, done)
         await finished.wait()
-        answer = answers[0]
-        if isinstance(answer, ApiError):
-            raise answer
-        return answer
+        result = results[0]
+        if isinstance(result, ApiError):
+            raise result
+        return result

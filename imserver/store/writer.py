@@ -2,13 +2,13 @@
 
 Laws:
 
-- Commands run in the order in which they were submitted, all that wait in one transaction, in a
+- Changes run in the order in which they were submitted, all that wait in one transaction, in a
   worker thread; while one batch is being synced the next gathers. There is no timer.
-- A command checks before it writes: one that raises `ApiError` has changed nothing, and its
+- A change checks before it writes: one that raises `ApiError` has changed nothing, and its
   neighbours stand. Any other exception is a defect: the batch is rolled back and run again one
   by one, so that only the offender fails.
-- `finish` is called in the trio thread, in commit order, and only when the commit is on disk.
-- Nothing is promised for a command whose `finish` was called with an `ApiError`.
+- `done` is called in the trio thread, in commit order, and only when the commit is on disk.
+- Nothing is promised for a change whose `done` was called with an `ApiError`.
 - The WAL is folded into the file here, between batches, and not by SQLite within a commit: nobody
   waits for it, and its failure is noticed (SQLite would say nothing while the WAL grows).
 - What fails is tried again by itself, so that it heals without anybody asking for anything.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -30,7 +31,7 @@ from imserver.store.transaction import Transaction
 from imserver.tally import SECONDS, WRITES, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import apsw
 
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Done = Callable[[Any], None]
+
 FOLDED_PAGES: Final = 1000  # in the WAL until it is folded in; SQLite's own measure
 RETRY: Final = 2.0  # seconds until what failed is tried again
 
 
-class Command(Protocol):
-    """One operation's write."""
+class Applied(Protocol):
+    """One write."""
 
     def apply(self, tx: Transaction) -> Any:
         """Check and write, in the writer's thread.
@@ -53,23 +56,13 @@ class Command(Protocol):
             ApiError: a refusal; nothing may have been written before it.
         """
 
-    def finish(self, stored: Any) -> None:
-        """Take what `apply` returned, now that it is on disk, or the `ApiError` instead."""
-
 
 class _Trial:
     """A write that changes nothing, to see whether the store takes any."""
 
-    def __init__(self) -> None:
-        self.ended = trio.Event()
-
     def apply(self, tx: Transaction) -> None:
         """Write, and take it back."""
         tx.try_out()
-
-    def finish(self, stored: ApiError | None) -> None:
-        """What came of it is the writer's `failure`."""
-        self.ended.set()
 
 
 class Writer:
@@ -94,7 +87,7 @@ class Writer:
         self._capacity = capacity
         self._max_batch = max_batch
         self._after_batch = after_batch
-        self._queue: deque[Command] = deque()
+        self._queue: deque[tuple[Applied, Done]] = deque()
         self._wake = trio.Event()
         self._room = trio.Event()
         self._closing = False
@@ -139,8 +132,10 @@ class Writer:
         while self.full:
             await self._room.wait()
 
-    def submit(self, command: Command) -> None:
-        """Queue a write; its `finish` is called later, in this thread.
+    def submit(self, change: Applied, done: Done) -> None:
+        """Queue a write; `done` is called later, in this thread.
+
+        It gets what `apply` returned, once that is on disk, or an `ApiError` instead.
 
         The bound is kept by the callers, who `wait_room` before they take the next request.
 
@@ -151,7 +146,7 @@ class Writer:
             raise ApiError(Code.UNAVAILABLE, "The server is shutting down")
         if not self._queue:
             self._waiting_since = perf_counter()
-        self._queue.append(command)
+        self._queue.append((change, done))
         self._wake.set()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -167,16 +162,16 @@ class Writer:
                 with trio.move_on_after(self._retry if looks else inf) as patience:
                     await self._wake.wait()
                 if patience.cancelled_caught and (self.failure is not None or self._is_gone()):
-                    self.submit(_Trial())
+                    self.submit(_Trial(), _ignore)
                 elif patience.cancelled_caught and self.folding_failure is not None:
                     await trio.to_thread.run_sync(self._fold)
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
             since = self._waiting_since  # what stays behind is no older, so it may stay as it is
             # What was accepted is finished: a cancelled server waits for the batch under way.
-            results = await trio.to_thread.run_sync(self._write, batch)
-            for command, result in zip(batch, results, strict=True):
-                command.finish(result)
+            results = await trio.to_thread.run_sync(self._write, [change for change, _ in batch])
+            for (_, done), result in zip(batch, results, strict=True):
+                done(result)
             self._after_batch()
             self._measure(len(batch), perf_counter() - since)
             if not self.full:
@@ -210,9 +205,9 @@ class Writer:
         Raises:
             ApiError: `unavailable`, while shutting down.
         """
-        trial = _Trial()
-        self.submit(trial)
-        await trial.ended.wait()
+        ended = trio.Event()
+        self.submit(_Trial(), lambda _: ended.set())
+        await ended.wait()
 
     def close(self) -> None:
         """Accept nothing more; `run` returns when the queue is empty."""
@@ -225,17 +220,17 @@ class Writer:
 
     # -- in the worker thread -----------------------------------------------------------------
 
-    def _write(self, batch: Sequence[Command]) -> list[Any]:
+    def _write(self, batch: Sequence[Applied]) -> list[Any]:
         if self._turn is None:
             return self._commit(batch)
         with self._turn:
             return self._commit(batch)
 
-    def _commit(self, batch: Sequence[Command]) -> list[Any]:
+    def _commit(self, batch: Sequence[Applied]) -> list[Any]:
         self._sync_seconds = None
         try:
             self._tx.begin()
-            results = [self._apply(command) for command in batch]
+            results = [self._apply(change) for change in batch]
             self._database.require_there()
             begun = perf_counter()
             self._tx.commit()
@@ -245,7 +240,7 @@ class Writer:
         except Exception:
             self._rollback()
             if len(batch) > 1:
-                return [self._commit([command])[0] for command in batch]
+                return [self._commit([change])[0] for change in batch]
             logger.exception("a write failed")
             return [ApiError(Code.INTERNAL)]
         if self.failure is not None:
@@ -253,13 +248,13 @@ class Writer:
             self.failure = None
         return results
 
-    def _apply(self, command: Command) -> Any:
+    def _apply(self, change: Applied) -> Any:
         try:
-            return command.apply(self._tx)
+            return change.apply(self._tx)
         except ApiError as refusal:
             return refusal
 
-    def _refuse(self, batch: Sequence[Command], error: Exception) -> list[Any]:
+    def _refuse(self, batch: Sequence[Applied], error: Exception) -> list[Any]:
         if self.failure is None:
             logger.error("the store refuses writes: %s", error)
         self.failure = type(error).__name__
@@ -291,3 +286,7 @@ class Writer:
             self._tx.rollback()
         except STORAGE_FAILURES:
             logger.exception("a transaction could not be rolled back")
+
+
+def _ignore(stored: Any) -> None:
+    """What came of a trial is the writer's `failure`."""

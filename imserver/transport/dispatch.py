@@ -13,7 +13,7 @@ Laws:
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, Union, assert_never
+from typing import TYPE_CHECKING, Any, Final, Union
 
 import msgspec
 import trio
@@ -21,7 +21,7 @@ import trio
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.callers import admit, charge, settle
-from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Write
+from imserver.service.engine import Caller, Engine, Immediate, Operation, Procedure, Read, Write
 from imserver.service.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -145,9 +145,9 @@ class Dispatcher:
         if not isinstance(operation, Write):
             return self._ask(operation, request, kind, correlation)
         try:
-            command = operation.handle(self._engine, self._caller, request)
+            change = operation.handle(self._engine, self._caller, request)
             slot = _Slot(self, kind, correlation, length)
-            self._engine.submit(command, slot.resolve)
+            self._engine.submit(change, slot.resolve)
         except ApiError as error:
             return self._later(kind, error, correlation)
         except Exception:
@@ -247,7 +247,7 @@ class Dispatcher:
             self._caller = Caller(grant.user_id, session, grant, session.peer)
         return data
 
-    async def _find_out(self, operation: Query, request: Any) -> bytes:
+    async def _find_out(self, operation: Read | Procedure, request: Any) -> bytes:
         self._session.asking = True
         try:
             answer = await operation.handle(self._engine, self._caller, request)
@@ -270,16 +270,17 @@ class Dispatcher:
         logger.exception("%s failed", operation.name, extra=about)
 
     async def _ask(
-        self, operation: Immediate | Query, request: Any, kind: str, correlation: str | None
+        self,
+        operation: Immediate | Read | Procedure,
+        request: Any,
+        kind: str,
+        correlation: str | None,
     ) -> None:
         await self._wait_pending(0, 0)
-        match operation:
-            case Immediate():
-                data = self._answer_now(operation, request)
-            case Query():
-                data = await self._find_out(operation, request)
-            case _:
-                assert_never(operation)
+        if isinstance(operation, Immediate):
+            data = self._answer_now(operation, request)
+        else:
+            data = await self._find_out(operation, request)
         self._send(kind, data, correlation)
         self._engine.hub.flush()
         if self._session.farewell is not None:

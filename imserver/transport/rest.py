@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import trio
@@ -16,7 +16,7 @@ from imserver import log
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
 from imserver.service.callers import admit, charge, settle
-from imserver.service.engine import Caller, Engine, Immediate, Operation, Query, Write
+from imserver.service.engine import Caller, Engine, Immediate, Operation, Write
 from imserver.service.identity.modes import USER_HEADER
 from imserver.service.operations import OPERATIONS
 from imserver.transport.http import ESCAPED_SLASH
@@ -196,16 +196,13 @@ def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Respo
             if takes_key and (key := headers.get(IDEMPOTENCY_HEADER)):
                 call = _with_key(call, _utf8(key, IDEMPOTENCY_HEADER))
             charge(engine, operation, caller, call)
-            match operation:
-                case Immediate():
-                    answer = operation.handle(engine, caller, call)
-                case Query():
-                    answer = await operation.handle(engine, caller, call)
-                    settle(engine, operation, caller, answer)
-                case Write():
-                    answer = await engine.execute(operation.handle(engine, caller, call))
-                case _:
-                    assert_never(operation)
+            if isinstance(operation, Immediate):
+                answer = operation.handle(engine, caller, call)
+            elif isinstance(operation, Write):
+                answer = await engine.write(operation.handle(engine, caller, call))
+            else:
+                answer = await operation.handle(engine, caller, call)
+                settle(engine, operation, caller, answer)
         except ApiError as error:
             if error.code is Code.RATE_LIMITED and error.retry_after_ms:
                 # A refusal costs as much as an answer: whoever does not wait is made to.

@@ -286,15 +286,15 @@ async def test_a_login_that_a_new_password_overtakes_is_refused(
     async with token_server("alice") as server:
         token = await token_of(server, "alice")
         verified, go_on = trio.Event(), trio.Event()
-        execute = Engine.execute
+        write = Engine.write
 
-        async def late(self: Any, command: Any) -> bytes:
-            if type(command).__name__ == "_LogIn":
+        async def late(self: Any, change: Any) -> Any:
+            if type(change).__name__ == "_LogIn":
                 verified.set()
                 await go_on.wait()
-            return await execute(self, command)
+            return await write(self, change)
 
-        monkeypatch.setattr(Engine, "execute", late)
+        monkeypatch.setattr(Engine, "write", late)
         answers: list[httpx.Response] = []
 
         async def overtaken() -> None:

@@ -23,15 +23,16 @@ from hypothesis.stateful import (
 
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.accounts.keeping import StoreUses
-from imserver.service.engine import Caller, Command, Outcome
+from imserver.service.accounts.logins import Revoke, RevokeAll
+from imserver.service.engine import Caller, Change, Outcome
 from imserver.store import accounts as stored
-from imserver.store.audit import Author
+from imserver.store.accounts import Account
+from imserver.store.audit import Action, Author
 from tests.service.engines import Engines, MemoryLink
 
 if TYPE_CHECKING:
     from imserver.live.hub import Session
     from imserver.service.accounts.registry import Accounts
-    from imserver.store.accounts import Account
     from imserver.store.transaction import Transaction
 
 STEPS = int(os.environ.get("TEST_EXAMPLES", "60"))
@@ -43,7 +44,7 @@ users = st.sampled_from(USERS)
 ways = st.sampled_from(["logout", "revoke_session", "revoke_other_sessions", "disable", "enable"])
 
 
-class _SetDisabled(Command):
+class _SetDisabled(Change[Account, None]):
     """What an administrator does."""
 
     def __init__(self, accounts: Accounts, user_id: str, disabled: bool) -> None:
@@ -55,10 +56,10 @@ class _SetDisabled(Command):
         """Store it."""
         return stored.set_disabled(tx, Author("root"), self._user_id, self._disabled)
 
-    def conclude(self, account: Account) -> Outcome:
+    def conclude(self, account: Account) -> Outcome[None]:
         """Let it count."""
         self._accounts.changed(account)
-        return Outcome(b"{}")
+        return Outcome(None)
 
 
 class _Create(_SetDisabled):
@@ -119,9 +120,9 @@ class AccountsMachine(RuleBasedStateMachine):
             for user in USERS:
                 hashed = await self.accounts.passwords.hash(f"{user} password")
                 if user == "admin":
-                    await self.engines.engine.execute(_Known(self.accounts, user, hashed))
+                    await self.engines.engine.write(_Known(self.accounts, user, hashed))
                 else:
-                    await self.engines.engine.execute(_Create(self.accounts, user, hashed))
+                    await self.engines.engine.write(_Create(self.accounts, user, hashed))
 
         self.engines.run(give)
         self.passwords = {user: f"{user} password" for user in USERS}
@@ -161,16 +162,21 @@ class AccountsMachine(RuleBasedStateMachine):
                 commands.append(_SetDisabled(self.accounts, other.user_id, way == "disable"))
                 expected.append((way, caller, other))
             elif caller.token_id in self.live:
-                grant = self.accounts.admit(caller.secret)
-                request = {"token_id": other.token_id} if way == "revoke_session" else {}
-                commands.append(
-                    self.engines.command(way, Caller(caller.user_id, None, grant), request)
-                )
+                commands.append(self._revocation(way, caller, other))
                 expected.append((way, caller, other))
         answers = self.engines.run(self.engines.burst, commands)
         for answer, (way, caller, other) in zip(answers, expected, strict=True):
             refused = answer.code if isinstance(answer, ApiError) else None
             assert refused is self._do(way, caller, other), way
+
+    def _revocation(self, way: str, caller: Held, other: Held) -> Change[None, None]:
+        user = caller.user_id
+        author = Author(user)
+        if way == "revoke_other_sessions":
+            return RevokeAll(self.accounts, author, user, caller.token_id)
+        if way == "logout":
+            return Revoke(self.accounts, author, user, caller.token_id, Action.LOGGED_OUT)
+        return Revoke(self.accounts, author, user, other.token_id, Action.TOKEN_REVOKED)
 
     def _do(self, way: str, caller: Held, other: Held) -> Code | None:
         match way:
@@ -219,7 +225,7 @@ class AccountsMachine(RuleBasedStateMachine):
         self.engines.now_ms += hours * HOUR
         uses = self.engines.run(self.accounts.tend)
         if uses:
-            self.engines.run(self.engines.engine.execute, StoreUses(uses))
+            self.engines.run(self.engines.engine.write, StoreUses(uses))
 
     @rule()
     def nobody_is_here_for_long(self) -> None:
@@ -237,9 +243,9 @@ class AccountsMachine(RuleBasedStateMachine):
         }
         assert in_memory == set(self.live)
         assert {a.user_id: a for a in stored.all_accounts(db)} == {
-            account.user_id: account for account in self.accounts.all()
+            user: account for user in USERS if (account := self.accounts.find(user)) is not None
         }
-        assert {a.user_id for a in self.accounts.all() if a.disabled} == self.disabled
+        assert {a.user_id for a in stored.all_accounts(db) if a.disabled} == self.disabled
 
     @invariant()
     def connections_last_as_long_as_their_tokens(self) -> None:

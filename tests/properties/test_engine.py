@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 )
 
 from imserver.domain.errors import ApiError, CloseCode, Code
-from imserver.service.engine import Caller, Command, Limits, Outcome
+from imserver.service.engine import Caller, Change, Limits, Outcome
 from imserver.service.upkeep.retention import Remove
 from imserver.store import transaction
 from imserver.store.retention import removal
@@ -115,7 +115,7 @@ class Poisoned(Exception):
     """The defect that a poisoned command has."""
 
 
-class Poison(Command):
+class Poison(Change[Any, bytes]):
     """A write with a defect: it fails when it has written already."""
 
     def apply(self, tx: Any) -> Any:
@@ -124,7 +124,7 @@ class Poison(Command):
         tx.append(1, 1, "text", "must not be seen")
         raise Poisoned
 
-    def conclude(self, stored: Any) -> Outcome:
+    def conclude(self, stored: Any) -> Outcome[bytes]:
         """Never called."""
         raise AssertionError("a command that failed was concluded")
 

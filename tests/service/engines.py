@@ -22,7 +22,7 @@ from imserver.live.hub import Hub
 from imserver.service.accounts.hashing import Passwords
 from imserver.service.accounts.keeping import begin
 from imserver.service.accounts.registry import Accounts
-from imserver.service.engine import Caller, Engine, Immediate, Limits, Query, Write
+from imserver.service.engine import Caller, Engine, Immediate, Limits, Procedure, Read, Write
 from imserver.service.identity.modes import OpenIdentity
 from imserver.service.identity.token_identity import TokenIdentity
 from imserver.service.operations import OPERATIONS
@@ -248,7 +248,7 @@ class Engines:
     async def ask(self, name: str, caller: Caller, request: dict[str, Any]) -> Any:
         """What the store answers: the payload, or the code of the refusal."""
         operation = BY_NAME[name]
-        assert isinstance(operation, Query)
+        assert isinstance(operation, Read | Procedure)
         asked = msgspec.convert(request, operation.request)
         try:
             return answered(name, await operation.handle(self.engine, caller, asked))
@@ -296,8 +296,10 @@ class Engines:
 
     async def write(self, name: str, caller: Caller, request: dict[str, Any]) -> Any:
         """Do one write: the payload of its answer, or the code of the refusal."""
+        if isinstance(BY_NAME[name], Procedure):
+            return await self.ask(name, caller, request)
         try:
-            answer = await self.engine.execute(self.command(name, caller, request))
+            answer = await self.engine.write(self.command(name, caller, request))
         except ApiError as refusal:
             return refusal.code
         return answered(name, answer)

@@ -10,7 +10,7 @@ import trio
 from imserver.domain.errors import ApiError, Code
 from imserver.service.engine import (
     Caller,
-    Command,
+    Change,
     Delivery,
     Outcome,
 )
@@ -37,7 +37,7 @@ def received(session: Session) -> list[dict[str, Any]]:
     return session.link.received()
 
 
-class Tell(Command):
+class Tell(Change[None, bytes]):
     """Pushes a text to bob; `conclude` does what it is told before."""
 
     def __init__(self, text: bytes, before: Any = lambda: None) -> None:
@@ -47,7 +47,7 @@ class Tell(Command):
     def apply(self, tx: Any) -> None:
         """Write nothing."""
 
-    def conclude(self, stored: None) -> Outcome:
+    def conclude(self, stored: None) -> Outcome[bytes]:
         """Answer and push."""
         self._before()
         return Outcome(b'"done"', (Delivery(self._text, {"bob"}),))

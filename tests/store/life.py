@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import apsw
 
-from imserver.service.engine import Command, Outcome
+from imserver.service.engine import Change
 from imserver.service.upkeep.retention import Remove
 from imserver.store import accounts, transaction
 from imserver.store.audit import Author
@@ -118,10 +118,10 @@ async def _live(engines: Engines) -> None:
     await say("carol", "hello??", receiver_id="away", client_msg_id="lost too")
     cid = engines.database.writer.execute("SELECT max(cid) FROM conversation").fetchone()[0]
     piece = partial(removal.remove_older, before_ms=engines.now_ms + 1, cid=cid)
-    await engines.engine.execute(Remove(piece))
+    await engines.engine.write(Remove(piece))
 
 
-class _Stored(Command):
+class _Stored(Change[object, object]):
     """Whatever is done in a transaction."""
 
     def __init__(self, work: Callable[[Transaction], object]) -> None:
@@ -131,15 +131,11 @@ class _Stored(Command):
         """Do it."""
         return self._work(tx)
 
-    def conclude(self, stored: object) -> Outcome:
-        """There is nothing to say."""
-        return Outcome(b"")
-
 
 async def _accounts(engines: Engines) -> None:
     async def do(work: Callable[[Transaction], object]) -> None:
         engines.now_ms += 1000
-        await engines.engine.execute(_Stored(work))
+        await engines.engine.write(_Stored(work))
 
     def log_in(user_id: str, number: int) -> Callable[[Transaction], object]:
         return lambda tx: accounts.add_token(

@@ -85,7 +85,7 @@ class Bench:
     def submit(self, act: Callable[[Transaction], Any]) -> Act:
         """Queue something."""
         command = Act(self, act)
-        self.writer.submit(command)
+        self.writer.submit(command, command.finish)
         return command
 
     async def do(self, act: Callable[[Transaction], Any]) -> Act:
@@ -211,7 +211,7 @@ async def test_nothing_is_finished_before_others_can_read_it(bench: Bench) -> No
             super().finish(stored)
 
     command = Look(bench, post("durable"))
-    bench.writer.submit(command)
+    bench.writer.submit(command, command.finish)
     await command.done.wait()
     assert seen == [["durable"]]
 

@@ -10,14 +10,15 @@ import trio
 
 from imserver.domain.errors import ApiError
 from imserver.domain.model import FIRST_ADMINISTRATOR
-from imserver.service.engine import Command, Outcome
+from imserver.service.engine import Change, Outcome
 from imserver.store import accounts as stored
+from imserver.store.accounts import Account
 from imserver.store.audit import Author
 
 if TYPE_CHECKING:
     from imserver.service.accounts.registry import Accounts
     from imserver.service.engine import Engine
-    from imserver.store.accounts import Account, Use
+    from imserver.store.accounts import Use
     from imserver.store.transaction import Transaction
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,11 @@ async def begin(accounts: Accounts, engine: Engine) -> str | None:
     if known:
         return None
     password = new_one_time_password()
-    await engine.execute(_Found(accounts, await accounts.passwords.hash(password)))
+    await engine.write(_Found(accounts, await accounts.passwords.hash(password)))
     return password
 
 
-class _Found(Command):
+class _Found(Change[Account, None]):
     """Make the first account."""
 
     __slots__ = ("_accounts", "_password")
@@ -71,10 +72,10 @@ class _Found(Command):
             must_change=True,
         )
 
-    def conclude(self, account: Account) -> Outcome:
-        """It is there."""
+    def conclude(self, account: Account) -> Outcome[None]:
+        """Let it count, in memory too."""
         self._accounts.changed(account)
-        return Outcome(b"")
+        return Outcome(None)
 
 
 async def tend(accounts: Accounts, engine: Engine) -> None:
@@ -85,13 +86,13 @@ async def tend(accounts: Accounts, engine: Engine) -> None:
         if not uses:
             continue
         try:
-            await engine.execute(StoreUses(uses))
+            await engine.write(StoreUses(uses))
         except ApiError as error:
             # Memory knows, and what is used on will be stored with the next use.
             logger.warning("the use of %d tokens was not stored: %s", len(uses), error.code)
 
 
-class StoreUses(Command):
+class StoreUses(Change[None, None]):
     """Keep when tokens were used last."""
 
     __slots__ = ("_uses",)
@@ -102,7 +103,3 @@ class StoreUses(Command):
     def apply(self, tx: Transaction) -> None:
         """Store it."""
         stored.use_tokens(tx, self._uses)
-
-    def conclude(self, stored: None) -> Outcome:
-        """There is nothing to say."""
-        return Outcome(b"")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import string
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import (
@@ -27,12 +27,12 @@ from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password, normal
 from imserver.live.backoff import network_of
 from imserver.service.accounts.registry import Accounts, digest_of
-from imserver.service.engine import Caller, Command, Engine, Outcome
+from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.store import accounts as stored
+from imserver.store.accounts import Account, Token
 from imserver.store.audit import Action, record
 
 if TYPE_CHECKING:
-    from imserver.store.accounts import Account, Token
     from imserver.store.audit import Author
     from imserver.store.transaction import Transaction
 
@@ -64,13 +64,13 @@ async def password_login(engine: Engine, caller: Caller, request: PasswordLogin)
     if account is None:
         raise ApiError(Code.WRONG_CREDENTIALS)
     if account.disabled:
-        await engine.execute(_Note(caller.author, Action.LOGIN_REFUSED, user_id))
+        await engine.write(_Note(caller.author, Action.LOGIN_REFUSED, user_id))
         raise ApiError(Code.FORBIDDEN, "This account is disabled")
     if known is not None and accounts.passwords.is_outdated(known):
         again = await accounts.passwords.hash(request.password, user_id)
-        await engine.execute(_Rehash(account.uid, known, again))
+        await engine.write(_Rehash(account.uid, known, again))
     author = caller.author._replace(user_id=user_id)
-    return await engine.execute(_LogIn(accounts, account, author, device, platform))
+    return encode_json(await engine.write(_LogIn(accounts, account, author, device, platform)))
 
 
 async def _authenticate(
@@ -102,13 +102,13 @@ async def _authenticate(
         # A name that is nobody's may be a password that went into the wrong field.
         about = {} if account is None else {"user_id": user_id}
         logger.info("a wrong password from %s", address or "the machine itself", extra=about)
-        await engine.execute(_Note(caller.author, Action.PASSWORD_WRONG, about.get("user_id")))
+        await engine.write(_Note(caller.author, Action.PASSWORD_WRONG, about.get("user_id")))
         return None, None
     backoff.right(user_id, address)
     return account, known
 
 
-class _Note(Command):
+class _Note(Change[None, None]):
     """Let the audit log tell of an attempt."""
 
     __slots__ = ("_action", "_author", "_subject")
@@ -122,12 +122,8 @@ class _Note(Command):
         """Add the entry."""
         record(tx, self._author, self._action, self._subject)
 
-    def conclude(self, stored: None) -> Outcome:
-        """There is nothing to say."""
-        return Outcome(b"")
 
-
-class _Rehash(Command):
+class _Rehash(Change[None, None]):
     """Keep a password under the parameters of today."""
 
     __slots__ = ("_new", "_old", "_uid")
@@ -141,12 +137,8 @@ class _Rehash(Command):
         """Store it, unless it was changed meanwhile."""
         stored.replace_hash(tx, self._uid, self._old, self._new)
 
-    def conclude(self, stored: None) -> Outcome:
-        """There is nothing to say."""
-        return Outcome(b"")
 
-
-class _LogIn(Command):
+class _LogIn(Change[tuple[Token, list[str], bool], TokenIssued]):
     """Make a token for whom it was found to be."""
 
     __slots__ = ("_account", "_accounts", "_author", "_device", "_expires_ms", "_platform",
@@ -184,19 +176,17 @@ class _LogIn(Command):
         )
         return token, dropped, account.must_change
 
-    def conclude(self, done: tuple[Token, list[str], bool]) -> Outcome:
+    def conclude(self, done: tuple[Token, list[str], bool]) -> Outcome[TokenIssued]:
         """The token: it is told this once."""
         token, dropped, must_change = done
         self._accounts.logged_in(token, dropped)
         return Outcome(
-            encode_json(
-                TokenIssued(
-                    token=self._secret,
-                    token_id=token.token_id,
-                    user_id=token.user_id,
-                    expires_at=rfc3339(token.expires_ms),
-                    must_change_password=must_change,
-                )
+            TokenIssued(
+                token=self._secret,
+                token_id=token.token_id,
+                user_id=token.user_id,
+                expires_at=rfc3339(token.expires_ms),
+                must_change_password=must_change,
             )
         )
 
@@ -222,24 +212,32 @@ def list_sessions(engine: Engine, caller: Caller, request: Nothing) -> bytes:
     return encode_json(AuthSessions(sessions))
 
 
-def logout(engine: Engine, caller: Caller, request: Nothing) -> Revoke:
-    """Revoke the token that the caller uses."""
+async def logout(engine: Engine, caller: Caller, request: Nothing) -> bytes:
+    """Revoke the token that the caller uses.
+
+    Raises:
+        ApiError: `not_found`.
+    """
     accounts, token_id = engine.require_accounts(), caller.grant.token_id
-    return Revoke(accounts, caller.author, caller.user_id, token_id, Action.LOGGED_OUT)
+    await engine.write(Revoke(accounts, caller.author, caller.user_id, token_id, Action.LOGGED_OUT))
+    return DONE
 
 
-def revoke_session(engine: Engine, caller: Caller, request: SessionRef) -> Revoke:
+async def revoke_session(engine: Engine, caller: Caller, request: SessionRef) -> bytes:
     """Revoke one of the caller's tokens.
 
     Raises:
-        ApiError: `not_found`, by the command.
+        ApiError: `not_found`.
     """
     accounts, token_id = engine.require_accounts(), request.token_id
-    return Revoke(accounts, caller.author, caller.user_id, token_id, Action.TOKEN_REVOKED)
+    await engine.write(
+        Revoke(accounts, caller.author, caller.user_id, token_id, Action.TOKEN_REVOKED)
+    )
+    return DONE
 
 
-class Revoke(Command):
-    """Let a token of a user's in no longer; its connections end behind the answer."""
+class Revoke(Change[None, None]):
+    """Let a token of a user's in no longer; its connections end."""
 
     __slots__ = ("_accounts", "_action", "_author", "_token_id", "_user_id")
 
@@ -260,24 +258,24 @@ class Revoke(Command):
         """
         stored.revoke(tx, self._author, self._user_id, self._token_id, self._action)
 
-    def conclude(self, stored: None) -> Outcome:
-        """It is done."""
-        return Outcome(DONE)
-
-    def finish(self, stored: Any) -> None:
-        """Answer first: it may be the caller's own connection that ends."""
-        super().finish(stored)
-        if not isinstance(stored, ApiError):
-            self._accounts.revoked(self._user_id, self._token_id)
+    def conclude(self, stored: None) -> Outcome[None]:
+        """Let it count; the caller's own connection, if it is among them, ends when answered."""
+        self._accounts.revoked(self._user_id, self._token_id)
+        return Outcome(None)
 
 
-def revoke_other_sessions(engine: Engine, caller: Caller, request: Nothing) -> RevokeAll:
-    """Revoke all of the caller's tokens but the one that is used."""
+async def revoke_other_sessions(engine: Engine, caller: Caller, request: Nothing) -> bytes:
+    """Revoke all of the caller's tokens but the one that is used.
+
+    Raises:
+        ApiError: `not_found`.
+    """
     accounts, keep = engine.require_accounts(), caller.grant.token_id
-    return RevokeAll(accounts, caller.author, caller.user_id, keep)
+    await engine.write(RevokeAll(accounts, caller.author, caller.user_id, keep))
+    return DONE
 
 
-class RevokeAll(Command):
+class RevokeAll(Change[None, None]):
     """Let all tokens of a user's in no longer, or all but one."""
 
     __slots__ = ("_accounts", "_author", "_keep", "_user_id")
@@ -296,10 +294,10 @@ class RevokeAll(Command):
         """
         stored.revoke_all(tx, self._author, self._user_id, self._keep)
 
-    def conclude(self, stored: None) -> Outcome:
-        """It is done."""
+    def conclude(self, stored: None) -> Outcome[None]:
+        """Let it count."""
         self._accounts.revoked_all(self._user_id, self._keep)
-        return Outcome(DONE)
+        return Outcome(None)
 
 
 async def change_password(engine: Engine, caller: Caller, request: ChangePassword) -> bytes:
@@ -317,12 +315,12 @@ async def change_password(engine: Engine, caller: Caller, request: ChangePasswor
     if normal(request.new_password) == normal(request.old_password):
         raise ApiError(Code.INVALID_REQUEST, "new_password is the old one")
     new = await accounts.passwords.hash(request.new_password, caller.user_id)
-    return await engine.execute(
-        _ChangePassword(accounts, account, caller.author, new, caller.grant.token_id)
-    )
+    keep = caller.grant.token_id
+    await engine.write(_ChangePassword(accounts, account, caller.author, new, keep))
+    return DONE
 
 
-class _ChangePassword(Command):
+class _ChangePassword(Change[Account, None]):
     """Keep another password, unless it was changed meanwhile."""
 
     __slots__ = ("_account", "_accounts", "_author", "_keep", "_new")
@@ -348,11 +346,11 @@ class _ChangePassword(Command):
             raise ApiError(Code.FORBIDDEN, "old_password is wrong")
         return stored.set_password(tx, self._author, user_id, self._new, keep=self._keep)
 
-    def conclude(self, account: Account) -> Outcome:
-        """It is done, and whoever else was logged in is not any more."""
+    def conclude(self, account: Account) -> Outcome[None]:
+        """Let it count; whoever else was logged in is not any more."""
         self._accounts.changed(account)
         self._accounts.revoked_all(account.user_id, self._keep)
-        return Outcome(DONE)
+        return Outcome(None)
 
 
 def _label(text: str | None, name: str, most: int) -> str:

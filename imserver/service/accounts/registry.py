@@ -90,10 +90,6 @@ class Accounts:
         """The account of a user, if they have one."""
         return self._accounts.get(user_id)
 
-    def all(self) -> Collection[Account]:
-        """Every account."""
-        return self._accounts.values()
-
     def tokens_of(self, user_id: str) -> list[LiveToken]:
         """A user's live tokens, those made first in front."""
         live = self._of_user.get(user_id, {}).values()
@@ -200,7 +196,7 @@ class Accounts:
     def _end_sessions(self, user_id: str, token_ids: Collection[str]) -> None:
         for session in self._hub.of_user(user_id):
             if session.grant is not None and session.grant.token_id in token_ids:
-                session.outbox.finish(CloseCode.SIGNED_OUT)
+                self._hub.end(session, CloseCode.SIGNED_OUT)
 
     # -- as time goes by ----------------------------------------------------------------------
 

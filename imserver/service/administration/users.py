@@ -10,7 +10,7 @@ Laws:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from imserver.domain.administration import (
     AccountState,
@@ -30,12 +30,12 @@ from imserver.domain.administration import (
     UserWithPassword,
 )
 from imserver.domain.errors import ApiError, CloseCode, Code
-from imserver.domain.frames import encode_json, page_limit
+from imserver.domain.frames import DONE, encode_json, page_limit
 from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password
 from imserver.service.accounts.keeping import new_one_time_password
 from imserver.service.accounts.logins import Revoke, RevokeAll
-from imserver.service.engine import Caller, Command, Engine, Outcome
+from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.store import accounts as stored
 from imserver.store.audit import Action, record
 
@@ -154,13 +154,12 @@ def _describe(engine: Engine, user_id: str, known: stored.User | None) -> User:
 # -- accounts ---------------------------------------------------------------------------------
 
 
-class _Changed(Command):
-    """A change to an account; the answer shows the user as they are then."""
+class _Changed(Change[stored.User, stored.User]):
+    """A change to an account; its result is the user as they are then."""
 
-    __slots__ = ("accounts", "author", "engine", "user_id")
+    __slots__ = ("accounts", "author", "user_id")
 
     def __init__(self, engine: Engine, caller: Caller, user_id: str) -> None:
-        self.engine = engine
         self.accounts = engine.require_accounts()
         self.author = caller.author
         self.user_id = user_id
@@ -180,32 +179,18 @@ class _Changed(Command):
         """Let it count from now on, in memory too."""
         self.accounts.changed(account)
 
-    def conclude(self, user: stored.User) -> Outcome:
+    def conclude(self, user: stored.User) -> Outcome[stored.User]:
         """The user."""
         assert user.account is not None
         self.take_over(user.account)
-        return Outcome(self.answer(_describe(self.engine, self.user_id, user)))
-
-    def answer(self, user: User) -> bytes:
-        """What is said of it."""
-        return encode_json(OneUser(user))
+        return Outcome(user)
 
 
-class _WithPassword(_Changed):
-    """A change that sets a password, by its hash; one for one login is told."""
+class _Password(NamedTuple):
+    """A password as it is kept, and itself if it was made here for one login."""
 
-    __slots__ = ("hash", "one_time")
-
-    def __init__(
-        self, engine: Engine, caller: Caller, user_id: str, hashed: str, one_time: str | None
-    ) -> None:
-        super().__init__(engine, caller, user_id)
-        self.hash = hashed
-        self.one_time = one_time
-
-    def answer(self, user: User) -> bytes:
-        """See `_Changed`."""
-        return encode_json(UserWithPassword(user, self.one_time))
+    hash: str
+    one_time: str | None
 
 
 async def add_user(engine: Engine, caller: Caller, request: AddUser) -> bytes:
@@ -216,26 +201,34 @@ async def add_user(engine: Engine, caller: Caller, request: AddUser) -> bytes:
             `invalid_request`, `too_large`, `forbidden` for the server's own user id.
     """
     user_id = check_user_id(request.user_id)
-    hashed, one_time = await _password(engine, request.password)
-    return await engine.execute(
-        _Add(engine, caller, user_id, hashed, one_time, administrator=request.administrator)
-    )
+    password = await _password(engine, caller, request.password)
+    user = await engine.write(_Add(engine, caller, user_id, password, request.administrator))
+    return encode_json(UserWithPassword(_describe(engine, user_id, user), password.one_time))
 
 
-async def _password(engine: Engine, wanted: str | None) -> tuple[str, str | None]:
-    """The hash of a password, and the password itself if it was made here."""
+async def _password(engine: Engine, caller: Caller, wanted: str | None) -> _Password:
     accounts = engine.require_accounts()
     one_time = new_one_time_password() if wanted is None else None
-    return await accounts.passwords.hash(one_time or check_password(wanted or "")), one_time
+    password = one_time or check_password(wanted or "")
+    hashed = await accounts.passwords.hash(password, caller.user_id)
+    return _Password(hashed, one_time)
 
 
-class _Add(_WithPassword):
+class _Add(_Changed):
     """Make an account."""
 
-    __slots__ = ("_administrator",)
+    __slots__ = ("_administrator", "_password")
 
-    def __init__(self, *args: Any, administrator: bool) -> None:
-        super().__init__(*args)
+    def __init__(
+        self,
+        engine: Engine,
+        caller: Caller,
+        user_id: str,
+        password: _Password,
+        administrator: bool,
+    ) -> None:
+        super().__init__(engine, caller, user_id)
+        self._password = password
         self._administrator = administrator
 
     def change(self, tx: Transaction) -> None:
@@ -248,9 +241,9 @@ class _Add(_WithPassword):
             tx,
             self.author,
             self.user_id,
-            self.hash,
+            self._password.hash,
             administrator=self._administrator,
-            must_change=self.one_time is not None,
+            must_change=self._password.one_time is not None,
         )
 
 
@@ -260,14 +253,20 @@ async def set_password(engine: Engine, caller: Caller, request: SetPassword) -> 
     Raises:
         ApiError: `not_found`; `invalid_request`, `too_large`.
     """
-    hashed, one_time = await _password(engine, request.password)
-    return await engine.execute(_SetPassword(engine, caller, request.user_id, hashed, one_time))
+    user_id = request.user_id
+    password = await _password(engine, caller, request.password)
+    user = await engine.write(_SetPassword(engine, caller, user_id, password))
+    return encode_json(UserWithPassword(_describe(engine, user_id, user), password.one_time))
 
 
-class _SetPassword(_WithPassword):
+class _SetPassword(_Changed):
     """Change a password."""
 
-    __slots__ = ()
+    __slots__ = ("_password",)
+
+    def __init__(self, engine: Engine, caller: Caller, user_id: str, password: _Password) -> None:
+        super().__init__(engine, caller, user_id)
+        self._password = password
 
     def change(self, tx: Transaction) -> None:
         """See `_Changed`.
@@ -275,8 +274,10 @@ class _SetPassword(_WithPassword):
         Raises:
             ApiError: `not_found`.
         """
-        one_time = self.one_time is not None
-        stored.set_password(tx, self.author, self.user_id, self.hash, must_change=one_time)
+        one_time = self._password.one_time is not None
+        stored.set_password(
+            tx, self.author, self.user_id, self._password.hash, must_change=one_time
+        )
 
     def take_over(self, account: stored.Account) -> None:
         """See `_Changed`; every token is gone."""
@@ -284,13 +285,14 @@ class _SetPassword(_WithPassword):
         self.accounts.revoked_all(self.user_id)
 
 
-def update_user(engine: Engine, caller: Caller, request: UpdateUser) -> _Update:
+async def update_user(engine: Engine, caller: Caller, request: UpdateUser) -> bytes:
     """Disable or enable an account, make it an administrator's or no longer.
 
     Raises:
-        ApiError: `not_found`.
+        ApiError: `not_found`; `conflict` for the last administrator.
     """
-    return _Update(engine, caller, request)
+    user = await engine.write(_Update(engine, caller, request))
+    return encode_json(OneUser(_describe(engine, request.user_id, user)))
 
 
 class _Update(_Changed):
@@ -322,56 +324,56 @@ class _Update(_Changed):
 # -- who is logged in -------------------------------------------------------------------------
 
 
-def revoke_user_session(engine: Engine, caller: Caller, request: UserSessionRef) -> Revoke:
+async def revoke_user_session(engine: Engine, caller: Caller, request: UserSessionRef) -> bytes:
     """Revoke a token of a user's.
 
     Raises:
-        ApiError: `not_found`, by the command too.
+        ApiError: `not_found`.
     """
-    accounts = engine.require_accounts()
-    return Revoke(accounts, caller.author, request.user_id, request.token_id, Action.TOKEN_REVOKED)
+    accounts, user_id = engine.require_accounts(), request.user_id
+    await engine.write(
+        Revoke(accounts, caller.author, user_id, request.token_id, Action.TOKEN_REVOKED)
+    )
+    return DONE
 
 
-def revoke_user_sessions(engine: Engine, caller: Caller, request: UserRef) -> RevokeAll:
+async def revoke_user_sessions(engine: Engine, caller: Caller, request: UserRef) -> bytes:
     """Revoke all tokens of a user's.
 
     Raises:
-        ApiError: `not_found`, by the command too.
+        ApiError: `not_found`.
     """
-    return RevokeAll(engine.require_accounts(), caller.author, request.user_id, keep=None)
+    accounts = engine.require_accounts()
+    await engine.write(RevokeAll(accounts, caller.author, request.user_id, keep=None))
+    return DONE
 
 
-def disconnect_user(engine: Engine, caller: Caller, request: UserRef) -> _Disconnect:
-    """Close a user's WebSockets; what they logged in with is still good."""
-    return _Disconnect(caller.author, request.user_id, engine.hub.sessions_of(request.user_id))
+async def disconnect_user(engine: Engine, caller: Caller, request: UserRef) -> bytes:
+    """Close a user's WebSockets; what they logged in with is still good.
+
+    Raises:
+        ApiError: `not_found`.
+    """
+    user_id = request.user_id
+    if not engine.hub.sessions_of(user_id):
+        await _look_up(engine, user_id)
+        return encode_json(Disconnected(True, 0))
+    await engine.write(_NoteDisconnected(caller.author, user_id))
+    sessions = engine.hub.of_user(user_id)  # those that are open now
+    for session in sessions:
+        engine.hub.end(session, CloseCode.SIGNED_OUT)
+    return encode_json(Disconnected(True, len(sessions)))
 
 
-class _Disconnect(Command):
-    """Close a user's WebSockets."""
+class _NoteDisconnected(Change[None, None]):
+    """Let the audit log tell that a user's WebSockets are closed."""
 
-    __slots__ = ("_author", "_connections", "_user_id")
+    __slots__ = ("_author", "_user_id")
 
-    def __init__(self, author: Author, user_id: str, connections: int) -> None:
+    def __init__(self, author: Author, user_id: str) -> None:
         self._author = author
         self._user_id = user_id
-        self._connections = connections
 
     def apply(self, tx: Transaction) -> None:
-        """Note it, where there is one to close.
-
-        Raises:
-            ApiError: `not_found`.
-        """
-        if self._connections:
-            record(tx, self._author, Action.DISCONNECTED, self._user_id)
-        elif tx.find_user(self._user_id) is None:
-            raise no_such_user()
-
-    def conclude(self, stored: None) -> Outcome:
-        """Close them: those that are open now."""
-        if not self._connections:
-            return Outcome(encode_json(Disconnected(True, 0)))
-        sessions = self.hub.of_user(self._user_id)
-        for session in sessions:
-            session.outbox.finish(CloseCode.SIGNED_OUT)
-        return Outcome(encode_json(Disconnected(True, len(sessions))))
+        """Add the entry."""
+        record(tx, self._author, Action.DISCONNECTED, self._user_id)

@@ -1,12 +1,12 @@
 """What a group's owner and admins may do with it.
 
-Every command here is authorised by lookup: `_Governed.authorise` finds the caller's membership and
+Every change here is authorised by lookup: `_Governed.authorise` finds the caller's membership and
 role inside the transaction. To those who are not members the group does not exist.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeVar
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import (
@@ -21,7 +21,7 @@ from imserver.domain.frames import (
     invitation_push,
 )
 from imserver.domain.model import Event, Group, Invitation, Role, check_user_id, rfc3339
-from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
+from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
 from imserver.service.groups.membership import (
     check_description,
     check_name,
@@ -31,15 +31,15 @@ from imserver.service.groups.membership import (
 from imserver.service.groups.notices import Notice, announce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from imserver.store.transaction import Roster, Transaction
+
+S = TypeVar("S")
 
 _ROLES: Final = {"admin": Role.ADMIN, "member": Role.MEMBER}
 
 
-class _Governed(Command):
-    """A command on a group that needs a role in it."""
+class _Governed(Change[S, bytes]):
+    """A change of a group that needs a role in it."""
 
     __slots__ = ("by", "group_id")
 
@@ -73,9 +73,15 @@ class _Governed(Command):
             raise ApiError(Code.NOT_FOUND, "There is no such member")
         return uid, tx.role(roster.cid, uid)
 
-    def conclude(self, stored: Iterable[Notice]) -> Outcome:
+
+class _Announced(_Governed[tuple[Notice, ...]]):
+    """One that the group is told of, if anything has changed."""
+
+    __slots__ = ()
+
+    def conclude(self, notices: tuple[Notice, ...]) -> Outcome[bytes]:
         """Done; everyone in the group is told what happened, if anything did."""
-        return Outcome(DONE, tuple(notice.delivery() for notice in stored))
+        return Outcome(DONE, tuple(notice.delivery() for notice in notices))
 
 
 class _Properties(NamedTuple):
@@ -104,7 +110,7 @@ def update_group(engine: Engine, caller: Caller, request: UpdateGroup) -> Update
     return Update(caller, request.group_id, name, description, request.private, days)
 
 
-class Update(_Governed):
+class Update(_Governed[_Updated]):
     """Rename, describe, or change who may join; what stays as it was is no news."""
 
     __slots__ = ("_description", "_name", "_private", "_retention_days")
@@ -151,7 +157,7 @@ class Update(_Governed):
         assert view is not None
         return _Updated(view.describe(), notice)
 
-    def conclude(self, stored: _Updated) -> Outcome:  # type: ignore[override]
+    def conclude(self, stored: _Updated) -> Outcome[bytes]:
         """The group as it is now."""
         answer = encode_json(OneGroup(stored.group))
         return Outcome(answer, () if stored.notice is None else (stored.notice.delivery(),))
@@ -186,7 +192,7 @@ def add_members(engine: Engine, caller: Caller, request: AddMembers) -> Add:
     return Add(caller, request.group_id, users, engine.limits.group_members)
 
 
-class Add(_Governed):
+class Add(_Announced):
     """Let users in who did not ask; those who are in already stay as they are."""
 
     __slots__ = ("_most", "_users")
@@ -222,7 +228,7 @@ def remove_member(engine: Engine, caller: Caller, request: MemberRef) -> Remove:
     return Remove(caller, request.group_id, request.user_id)
 
 
-class Remove(_Governed):
+class Remove(_Announced):
     """Put a member out; the message that says so is the last they see. Nobody removes the owner,
     and only the owner removes an admin. To go oneself is to leave.
     """
@@ -261,7 +267,7 @@ def set_role(engine: Engine, caller: Caller, request: SetRole) -> Appoint:
     return Appoint(caller, request.group_id, request.user_id, role)
 
 
-class Appoint(_Governed):
+class Appoint(_Announced):
     """Make a member an admin, or an admin a member again."""
 
     __slots__ = ("_role", "_user_id")
@@ -299,7 +305,7 @@ def transfer_group(engine: Engine, caller: Caller, request: MemberRef) -> Transf
     return Transfer(caller, request.group_id, request.user_id)
 
 
-class Transfer(_Governed):
+class Transfer(_Announced):
     """Make another member the owner; the old one stays as an admin."""
 
     __slots__ = ("_user_id",)
@@ -327,7 +333,7 @@ def dissolve_group(engine: Engine, caller: Caller, request: GroupRef) -> Dissolv
     return Dissolve(caller, request.group_id)
 
 
-class Dissolve(_Governed):
+class Dissolve(_Announced):
     """Close a group; its messages stay with those who could see them."""
 
     __slots__ = ()
@@ -352,7 +358,7 @@ def invite(engine: Engine, caller: Caller, request: MemberRef) -> Invite:
     return Invite(caller, request.group_id, check_user_id(request.user_id))
 
 
-class Invite(_Governed):
+class Invite(_Governed[tuple[Invitation, int] | None]):
     """Give a user leave to join; they are told, the group is not before they come."""
 
     __slots__ = ("_user_id",)
@@ -377,7 +383,7 @@ class Invite(_Governed):
         invitation = Invitation(self.group_id, view.group.name, self.by, rfc3339(tx.now_ms))
         return invitation, tx.now_ms
 
-    def conclude(self, stored: tuple[Invitation, int] | None) -> Outcome:  # type: ignore[override]
+    def conclude(self, stored: tuple[Invitation, int] | None) -> Outcome[bytes]:
         """Done; the invited one is told."""
         if stored is None:
             return Outcome(DONE)

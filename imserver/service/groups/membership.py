@@ -30,7 +30,7 @@ from imserver.domain.model import (
     Role,
     check_user_id,
 )
-from imserver.service.engine import Caller, Command, Engine, Outcome
+from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.notices import Notice, announce
 from imserver.store import reading
 
@@ -106,7 +106,7 @@ class _Created(NamedTuple):
     notice: Notice
 
 
-class Create(Command):
+class Create(Change[_Created, bytes]):
     """Found a group: the caller owns it, the others are in it from the first message on."""
 
     def __init__(
@@ -148,7 +148,7 @@ class Create(Command):
         assert view is not None
         return _Created(view.describe(), notice)
 
-    def conclude(self, created: _Created) -> Outcome:
+    def conclude(self, created: _Created) -> Outcome[bytes]:
         """The group, and the message that opens it to everyone in it."""
         return Outcome(encode_json(OneGroup(created.group)), (created.notice.delivery(),))
 
@@ -203,7 +203,7 @@ def decline_invitation(engine: Engine, caller: Caller, request: GroupRef) -> Dec
     return Decline(caller, request.group_id)
 
 
-class Decline(Command):
+class Decline(Change[None, bytes]):
     """Give an invitation back; again changes nothing."""
 
     def __init__(self, caller: Caller, group_id: str) -> None:
@@ -217,7 +217,7 @@ class Decline(Command):
         if uid is not None and cid is not None:
             tx.take_invitation(cid, uid)
 
-    def conclude(self, stored: None) -> Outcome:
+    def conclude(self, stored: None) -> Outcome[bytes]:
         """Done; nobody is told."""
         return Outcome(DONE)
 
@@ -232,7 +232,7 @@ def join_group(engine: Engine, caller: Caller, request: GroupRef) -> Join:
     return Join(caller, request.group_id, engine.limits.group_members)
 
 
-class Join(Command):
+class Join(Change[Notice | None, bytes]):
     """Become a member, from the message on that says so; again changes nothing."""
 
     def __init__(self, caller: Caller, group_id: str, most: int) -> None:
@@ -269,7 +269,7 @@ class Join(Command):
             Event("join", self._user_id, self._user_id),
         )
 
-    def conclude(self, notice: Notice | None) -> Outcome:
+    def conclude(self, notice: Notice | None) -> Outcome[bytes]:
         """Done; everyone in the group is told, the newcomer included."""
         return Outcome(DONE, () if notice is None else (notice.delivery(),))
 
@@ -279,7 +279,7 @@ def leave_group(engine: Engine, caller: Caller, request: GroupRef) -> Leave:
     return Leave(caller, request.group_id)
 
 
-class Leave(Command):
+class Leave(Change[tuple[Notice, ...], bytes]):
     """Be a member no more; again changes nothing. The message that says so is the last one seen.
 
     An owner hands the group to the longest-standing admin, else member; the last one closes it.
@@ -313,7 +313,7 @@ class Leave(Command):
             return (left,)
         return (left, self._hand_over(tx, remaining))
 
-    def conclude(self, notices: tuple[Notice, ...]) -> Outcome:
+    def conclude(self, notices: tuple[Notice, ...]) -> Outcome[bytes]:
         """Done; those in the group, and the one who left, are told."""
         return Outcome(DONE, tuple(notice.delivery() for notice in notices))
 

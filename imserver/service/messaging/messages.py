@@ -31,7 +31,7 @@ from imserver.domain.model import (
     message_id,
     parse_message_id,
 )
-from imserver.service.engine import Caller, Command, Delivery, Engine, Outcome
+from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
 from imserver.service.groups.membership import no_such_group
 from imserver.store import reading
 from imserver.store.retention import removed
@@ -84,7 +84,7 @@ class _Stored(Struct, frozen=True, gc=False):
     users: Collection[str]  # who gets it pushed; nobody, if it was stored before
 
 
-class Send(Command):
+class Send(Change[_Stored, bytes]):
     """Store a message at the next place of the one order, once, and push it."""
 
     __slots__ = ("_client_msg_id", "_content", "_group_id", "_kind", "_receiver_id", "_sender",
@@ -141,7 +141,7 @@ class Send(Command):
             tx.remember_send(uid, client_msg_id, digest, seq)
         return _Stored(self._message(seq, tx.now_ms), users)
 
-    def conclude(self, stored: _Stored) -> Outcome:
+    def conclude(self, stored: _Stored) -> Outcome[bytes]:
         """The answer, and the push to everyone who is to have it."""
         message = stored.message
         encoded = encode_json(message)
@@ -221,7 +221,7 @@ class _News(NamedTuple):
     now_ms: int
 
 
-class Acknowledge(Command):
+class Acknowledge(Change[_News, bytes]):
     """Record how far a message, or all up to it, has come with one of its recipients."""
 
     __slots__ = ("_cumulative", "_level", "_seq", "_session", "_user_id")
@@ -253,7 +253,7 @@ class Acknowledge(Command):
             senders = []
         return _News(senders, tx.now_ms)
 
-    def conclude(self, news: _News) -> Outcome:
+    def conclude(self, news: _News) -> Outcome[bytes]:
         """Done; the senders' sessions and the recipient's other ones are told."""
         deliveries = [
             Delivery(self._push(seq, news.now_ms), {sender}, self._session)

@@ -22,7 +22,7 @@ import trio
 from imserver.domain.errors import ApiError
 from imserver.domain.frames import StatusChange, status_push
 from imserver.domain.model import FAILED, SYSTEM_USER, message_id
-from imserver.service.engine import Command, Delivery, Outcome
+from imserver.service.engine import Change, Delivery, Outcome
 from imserver.store.retention import removal
 
 if TYPE_CHECKING:
@@ -48,31 +48,29 @@ class _Removed(NamedTuple):
     now_ms: int
 
 
-class Remove(Command):
+class Remove(Change[_Removed, removal.Piece]):
     """Remove one piece, and tell the senders of what nobody had got."""
 
-    __slots__ = ("_choose", "piece")
+    __slots__ = ("_choose",)
 
     def __init__(self, choose: Choose) -> None:
         self._choose = choose
-        self.piece = removal.Piece(0, [], more=False)  # what was removed, once it is done
 
     def apply(self, tx: Transaction) -> _Removed:
         """Remove it."""
         return _Removed(self._choose(tx), tx.now_ms)
 
-    def conclude(self, removed: _Removed) -> Outcome:
+    def conclude(self, removed: _Removed) -> Outcome[removal.Piece]:
         """Push `failed` to those concerned."""
-        self.piece = removed.piece
         return Outcome(
-            b"",
-            tuple(
+            removed.piece,
+            [
                 Delivery(
                     status_push(StatusChange(message_id(seq), FAILED, SYSTEM_USER, removed.now_ms)),
                     {sender},
                 )
                 for sender, seq in removed.piece.failed
-            ),
+            ],
         )
 
 
@@ -133,9 +131,8 @@ class Retention:
         try:
             while more:
                 most, rest = self._share()
-                remove = Remove(partial(choose, most=most))
-                await self._engine.execute(remove)
-                messages, lost, more = remove.piece
+                piece = await self._engine.write(Remove(partial(choose, most=most)))
+                messages, lost, more = piece
                 removals.messages += messages
                 removals.failed += len(lost)
                 failed += len(lost)

@@ -1,0 +1,69 @@
+"""Sending, reading, acknowledging and syncing messages."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imserver.domain import frames, searches
+from imserver.domain.errors import Code
+from imserver.service.admission import Budget
+from imserver.service.engine import Operation, Read, Rest, Who, Write
+from imserver.service.messaging import messages, searching, sync
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Write(
+        name="send_message",
+        summary="Send a message to a user or a group",
+        request=frames.SendMessage,
+        answer=frames.Sent,
+        ws="send_message",
+        rest=Rest("POST", "/api/v1/messages"),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.CONFLICT, Code.TOO_LARGE),
+        budget=Budget.MESSAGES,
+        handle=messages.send_message,
+    ),
+    Read(
+        name="sync_offline",
+        summary="Get the messages after a cursor, or all that are not acknowledged",
+        request=frames.SyncOffline,
+        answer=frames.Page,
+        ws="sync_offline",
+        rest=Rest("GET", "/api/v1/messages/offline"),
+        errors=(Code.CURSOR_AHEAD,),
+        budget=Budget.SYNCS,
+        handle=sync.sync_offline,
+    ),
+    Read(
+        name="get_message",
+        summary="Get one message",
+        request=frames.GetMessage,
+        answer=frames.OneMessage,
+        who=Who.PARTICIPANT,
+        ws="get_message",
+        rest=Rest("GET", "/api/v1/messages/{message_id}"),
+        errors=(Code.NOT_FOUND,),
+        handle=messages.get_message,
+    ),
+    Read(
+        name="search_messages",
+        summary="Search the messages that the caller may see",
+        request=searches.SearchMessages,
+        answer=searches.Hits,
+        ws="search_messages",
+        rest=Rest("GET", "/api/v1/search"),
+        errors=(Code.NOT_FOUND,),
+        budget=Budget.SYNCS,
+        handle=searching.search_messages,
+    ),
+    Write(
+        name="ack",
+        summary="Acknowledge a message as delivered or read",
+        request=frames.Ack,
+        answer=frames.Success,
+        who=Who.RECIPIENT,
+        ws="ack",
+        rest=Rest("POST", "/api/v1/messages/{message_id}/ack"),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND),
+        handle=messages.ack,
+    ),
+)
