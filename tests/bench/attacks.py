@@ -128,7 +128,7 @@ def members(address: Address, seconds: float) -> None:
         user = f"owner{number}"
         with connect(address, HOSTILE) as sock:
             _, made = call(sock, "POST", "/api/v1/groups", user, {"name": "g", "members": []})
-            group = json.loads(made)["id"]
+            group = json.loads(made)["group"]["id"]
             call(sock, "POST", f"/api/v1/groups/{group}/members", user, {"members": names()})
 
     in_threads(3, work)
@@ -138,7 +138,9 @@ def intervals(address: Address, seconds: float) -> None:
     """Joins and leaves as fast as they are taken, then one cumulative ack of all of it."""
     end = time.monotonic() + seconds * 0.7
     with connect(address, HOSTILE) as own, websocket(address, HOSTILE, "hopper") as sock:
-        group = json.loads(call(own, "POST", "/api/v1/groups", "owner", {"name": "g"})[1])["id"]
+        group = json.loads(call(own, "POST", "/api/v1/groups", "owner", {"name": "g"})[1])["group"][
+            "id"
+        ]
         while time.monotonic() < end:
             pair = frame("join_group", group_id=group) + frame("leave_group", group_id=group)
             sock.sendall(pair * 100)
