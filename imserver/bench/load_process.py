@@ -55,7 +55,7 @@ def measure(load: Load, progress: Callable[[Progressed], None]) -> dict[str, flo
 
 
 def _work(load: Load, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who started us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     if load.core is not None:
         os.sched_setaffinity(0, {load.core})
     # Everything here lives as long as the run: collecting would find nothing, and take its time.

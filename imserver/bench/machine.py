@@ -1,4 +1,4 @@
-"""What Linux tells about processes and disks, through `/proc`."""
+"""Figures about processes and disks, from Linux's `/proc`."""
 
 from __future__ import annotations
 

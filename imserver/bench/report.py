@@ -1,4 +1,4 @@
-"""Reports for people: one table a scenario, and what is to be said against its figures."""
+"""Reports for people: one table a scenario, and warnings about its figures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def show(console: Console, report: Report) -> None:
 
 
 def warn(console: Console, sentence: str) -> None:
-    """Print what is to be said against what was measured."""
+    """Print a warning about a measurement."""
     console.print(f"warning: {sentence}", style="yellow", soft_wrap=True, highlight=False)
 
 

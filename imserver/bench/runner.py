@@ -87,7 +87,7 @@ def _run_once(
 
 
 def warnings(figures: dict[str, float]) -> list[str]:
-    """What is to be said against the figures of a scenario."""
+    """Warnings about the figures of a scenario."""
     found = []
     client = figures.get("client_cpu", 0.0)
     if client > _SATURATED:
@@ -119,7 +119,7 @@ def environment(data: Path | None) -> dict[str, Any]:
 
 
 def disk_warning(environment: dict[str, Any]) -> str | None:
-    """What is to be said against the disk, or None."""
+    """A warning about the disk, or None."""
     if environment["filesystem"] in _DISKLESS:
         return (
             f"the database is on {environment['filesystem']}, where nothing is ever on disk: "

@@ -137,7 +137,7 @@ def _wait_ready(process: subprocess.Popen[bytes]) -> tuple[tuple[str, int], bool
     line = process.stdout.readline()
     found = _READY.search(line)
     if found is None:
-        raise LoadError("the server did not start (what it said stands above)")
+        raise LoadError("the server did not start (its output is above)")
     parts = urlsplit(found[1].decode())
     assert parts.hostname is not None
     assert parts.port is not None

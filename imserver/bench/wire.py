@@ -49,7 +49,7 @@ class Wire(Protocol):
         """
 
     def opening(self, host: str) -> Generator[bytes, bytes, bytes]:
-        """What is said until messages flow: yields what to send, is sent what arrived.
+        """The opening of a session: yields bytes to send, and receives the bytes that arrived.
 
         Returns what arrived beyond it.
         """
@@ -61,7 +61,7 @@ class Wire(Protocol):
         """The bytes that send the prepared message `count` times."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived; returns what has to be said in turn, if anything.
+        """Take what arrived; returns the bytes to send in reply, if any.
 
         Raises:
             LoadError: the server refuses, or says goodbye.

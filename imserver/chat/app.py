@@ -1,4 +1,4 @@
-"""The chat itself: what is shown, what is acknowledged, and whom the user talks to.
+"""The chat itself: what is shown, what is acknowledged, and where lines go.
 
 Laws:
 
@@ -6,8 +6,8 @@ Laws:
   shown is not.
 - Lines are carried out in the order in which they were typed, each when the one before is done;
   while there is no connection they wait.
-- Whom a line goes to is said by the user alone: what others write never changes it, and a name
-  that nobody is known by is asked about first.
+- Only the user decides where a line goes. What others write never changes it, and an unknown name
+  is asked about first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _YES: Final = ("y", "yes")
 
 
 class Chat:
-    """One chat window. `start` is whom to talk to first: a user, or a group by name or id."""
+    """One chat window. `start` is the first receiver: a user, or a group by name or id."""
 
     def __init__(
         self, client: Client, terminal: Terminal, contacts: Contacts, start: Partner | None
@@ -64,7 +64,7 @@ class Chat:
         self._shown: dict[Partner, str] = {}  # the last message of each, to be acknowledged
         self._news = trio.Event()  # set when there is something to acknowledge
         self._ticked = trio.Event()  # set when a summary is due at some time
-        self._strangers: set[Partner] = set()  # who wrote, and how to answer was said
+        self._strangers: set[Partner] = set()  # senders for whom a hint was shown
         self._lines, self._typed = trio.open_memory_channel[str](_MOST_LINES)
         self._unfinished = 0  # lines that were entered and not carried out
         self._failure: ClientError | None = None
@@ -102,10 +102,10 @@ class Chat:
         start = self._start
         if start is None:
             await self.refresh()
-            self.window.note("/to NAME says whom you are talking to; /help shows the rest")
+            self.window.note("/to NAME chooses a user or a group; /help shows all commands")
             return
         if not start.is_group:
-            self.talk_to(start)  # said on the command line: no question
+            self.talk_to(start)  # given on the command line: no question
             return
         await self.refresh()
         found = self.contacts.find(start.id)
@@ -115,7 +115,7 @@ class Chat:
             self.window.note(f"you are in no group {printable(start.id)}; /groups shows yours")
 
     async def refresh(self) -> None:
-        """Ask which groups there are."""
+        """Fetch the user's groups."""
         try:
             self.contacts.learn(await self.client.groups())
         except Refused:
@@ -192,7 +192,7 @@ class Chat:
         self.window.prompt(self.partner)
 
     async def _catch_up(self) -> None:
-        """Ask how far own messages have come: nobody repeats what was told in between."""
+        """Ask for the status of own messages: changes during the outage are not sent again."""
         for message in self._ticks.open(_MOST_ASKED):
             try:
                 self.window.tick(self._ticks.correct(await self.client.get_message(message.id)))
@@ -266,10 +266,10 @@ class Chat:
         return False
 
     async def send(self, text: str) -> None:
-        """Send a text to whom the user talks to."""
+        """Send a text to the present receiver."""
         partner = self.partner
         if partner is None:
-            self.window.note("to whom? /to NAME says it; this was not sent")
+            self.window.note("not sent: choose a receiver first, with /to NAME")
             return
         if partner.is_group:
             sent = await self.client.send(text, group=partner.id)
@@ -300,7 +300,7 @@ class Chat:
         return True
 
     async def agree_to(self, user_ids: Iterable[str]) -> bool:
-        """Whether the user means these, even those of them who are new to them."""
+        """Whether the user confirms those of these people whom they do not know yet."""
         unknown = [user_id for user_id in user_ids if not self.contacts.knows(user_id)]
         if not unknown:
             return True
@@ -327,7 +327,7 @@ class Chat:
         return answer
 
     def talk_to(self, partner: Partner | None) -> None:
-        """From now on lines go there; None: nowhere."""
+        """Send lines there from now on; None: nowhere."""
         if partner is not None and partner != self.partner:
             self.window.note(f"talking to {self.window.name(partner)}")
         self.partner = partner

@@ -1,4 +1,4 @@
-"""Whom the user knows: the groups they are in, and the people they have to do with."""
+"""The groups that the user is in, and the people whom they know."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST: Final = 5_000  # people that are remembered
 
 
 class Partner(NamedTuple):
-    """Whom somebody talks to: a user or a group."""
+    """The other side of a conversation: a user or a group."""
 
     id: str
     is_group: bool
@@ -61,12 +61,12 @@ class Contacts:
         self._publish()
 
     def meet(self, *user_ids: str) -> None:
-        """Note people whom the user has to do with."""
+        """Add people whom the user has written to, heard from or shares a group with."""
         self._meet(user_ids)
         self._publish()
 
     def knows(self, user_id: str) -> bool:
-        """Whether the user has had to do with somebody."""
+        """Whether the user knows somebody."""
         return user_id in self._people
 
     def knows_group(self, group_id: str) -> bool:
@@ -76,7 +76,7 @@ class Contacts:
     def find(self, name: str) -> Partner | None:
         """A group by its id or name, or somebody known; `@NAME` is a user in any case.
 
-        None: nobody by that name is known.
+        None: the name is unknown.
 
         Raises:
             Ambiguous: it may be more than one of them.

@@ -40,7 +40,7 @@ _SIGNALS: Final = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", sign
 
 
 class _Login(NamedTuple):
-    """Where, as whom and how."""
+    """The server, the user, and the way there."""
 
     url: str
     user_id: str

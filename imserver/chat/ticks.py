@@ -28,7 +28,7 @@ class Tick(NamedTuple):
 
     message: Message
     level: Level
-    by: tuple[str, ...]  # nobody: everyone whom it concerns
+    by: tuple[str, ...]  # empty: all receivers
 
 
 class _Own:
@@ -38,7 +38,7 @@ class _Own:
         self.level = level  # the furthest that anybody has come
         self.by: dict[str, Level] = {}
         self.wait = _FIRST_WAIT
-        self.due: float | None = None  # when to show who has come further
+        self.due: float | None = None  # when to show the next summary
 
 
 class Ticks:
@@ -63,7 +63,7 @@ class Ticks:
         return next((tick for tick in reversed(ticks) if tick is not None), None)
 
     def take(self, change: StatusChange, now: float = 0.0) -> Tick | None:
-        """What a status change has to show at once, if it tells anything new of an own message."""
+        """What to show at once for a status change, if it is news about an own message."""
         level = _LEVELS.get(change.status)
         seq = parse_message_id(change.message_id)
         own = None if seq is None else self._own.get(seq)
@@ -112,7 +112,7 @@ class Ticks:
         return None if own is None else own.message
 
     def open(self, most: int) -> list[Message]:
-        """The latest own messages that nobody has read as far as is known, oldest first."""
+        """The latest own messages that are not known to be read, oldest first."""
         unread = [own.message for own in self._own.values() if own.level is not Level.READ]
         return unread[-most:]
 

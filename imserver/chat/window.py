@@ -67,7 +67,7 @@ class Window:
         self._terminal.show(self._terminal.style(" " * _TICK_INDENT + body, DIM))
 
     def note(self, text: str) -> None:
-        """Say something that nobody has written."""
+        """Show a note of the chat itself."""
         body = laid_out(text, len("-- "), self._terminal.columns)
         self._terminal.show(self._terminal.style(f"-- {body}", DIM))
 
@@ -78,7 +78,7 @@ class Window:
             self._terminal.show(head + laid_out(right, width(head), self._terminal.columns))
 
     def prompt(self, partner: Partner | None) -> None:
-        """Say whom the line that is being typed goes to."""
+        """Show the receiver of the line that is being typed."""
         self._terminal.ask(f"{self.name(partner)}> " if partner is not None else "> ")
 
     def question(self, text: str, *, hidden: bool = False) -> None:

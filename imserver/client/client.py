@@ -59,7 +59,7 @@ async def open_client(
 
     Args:
         url: where the server is, `http://127.0.0.1:8080`; `https`, `ws` and `wss` do as well.
-        user_id: who is using it.
+        user_id: the user.
         token: for servers that want one: the token, or a function that is asked for one at every
             login, so that a client whose token has expired comes back with a fresh one. What it
             raises ends the client.

@@ -290,7 +290,7 @@ def _status(error: BaseException) -> int:
 
 
 def _sentence(error: BaseException) -> str:
-    """What the operating system said, without the layers around it."""
+    """The operating system's message, without the layers around it."""
     cause = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]

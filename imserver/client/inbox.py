@@ -52,7 +52,7 @@ def place(message: Message) -> int:
     """The place of a message in the server's order.
 
     Raises:
-        ValueError: its id is none.
+        ValueError: its id is not a message id.
     """
     seq = parse_message_id(message.id)
     if seq is None:
@@ -76,7 +76,7 @@ class Inbox:
         self._position = self._cursor
         # Up to here only what is not acknowledged is wanted: the start without a cursor.
         self._anchor = _NOWHERE
-        self.behind = True  # pages are to be asked for
+        self.behind = True  # pages must be fetched
         self._gap_told = False  # since it is behind
 
     @property
@@ -102,7 +102,7 @@ class Inbox:
     # -- from the connection ------------------------------------------------------------------
 
     def disconnect(self, event: Disconnected) -> None:
-        """The stream of pushes is broken: what follows is to be asked for."""
+        """The stream of pushes is broken: what follows must be fetched."""
         self._live.clear()
         self._overflowed = self._gap_told = False
         self.behind = True

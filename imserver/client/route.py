@@ -158,6 +158,6 @@ class Route:
                 elif not isinstance(event, h11.InformationalResponse):
                     raise Unreachable("the proxy closed the connection")
         except h11.RemoteProtocolError:
-            raise Unreachable("what answers as the proxy is none") from None
+            raise Unreachable("the proxy does not answer in HTTP") from None
         if not 200 <= event.status_code < 300:
             raise Unreachable(f"the proxy refuses the connection: {event.status_code}")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class TalkingPair:
-    """Who writes, who reads, and the times of what is under way between them.
+    """A sender, a receiver, and the times of the messages under way between them.
 
-    `advance` is to be called when something has arrived at either.
+    Call `advance` when something has arrived at either.
     """
 
     def __init__(self, sender: LoadConnection, receiver: LoadConnection) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FanOut:
-    """Who writes, who reads, and how far each message has come."""
+    """A sender, its receivers, and the deliveries of each message."""
 
     def __init__(self, sender: LoadConnection, receivers: Sequence[LoadConnection]) -> None:
         self.delivered = 0

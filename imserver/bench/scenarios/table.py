@@ -23,7 +23,7 @@ class Figure(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """One load, and what is to be read off it."""
+    """One load, and the figures that it gives."""
 
     name: str
     summary: str  # `{...}` are fields of Load
