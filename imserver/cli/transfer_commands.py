@@ -21,7 +21,8 @@ from imserver.cli.progress import (
     refuse_to_replace,
     working,
 )
-from imserver.store.database import StoreError, fold_wal, read_beside
+from imserver.store.beside import fold_wal, read_beside
+from imserver.store.database import StoreError
 from imserver.store.tools import export as exporting
 from imserver.store.tools import whole_files as files
 from imserver.version import __version__

@@ -596,10 +596,10 @@ def test_every_command_helps_with_examples(command: str) -> None:
     ("config", "sentence"),
     [
         (Config(backup=Backup(every=0.5)), "backup.every must be 0"),
-        (Config(backup=Backup(every=-1)), "backup.every: "),
+        (Config(backup=Backup(every=-1)), "backup.every must be "),
         (Config(backup=Backup(every=5), database=":memory:"), "backup.every must be 0"),
-        (Config(backup=Backup(keep=0)), "backup.keep: "),
-        (Config(backup=Backup(folder="")), "backup.folder: "),
+        (Config(backup=Backup(keep=0)), "backup.keep must be "),
+        (Config(backup=Backup(folder="")), "backup.folder must be "),
     ],
 )
 def test_impossible_settings_are_named(config: Config, sentence: str) -> None:

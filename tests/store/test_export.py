@@ -240,6 +240,12 @@ SPOILED = [
     (changed("imserver-export", version=1), r"line 1: Expected `str`, got `int`"),
     (changed("user", user_id=7), r"line 2: Expected `str`, got `int`"),
     (changed("user", nickname="al"), r"line 2: Object contains unknown field `nickname`"),
+    (
+        changed("user", user_id="al\nice"),
+        r"line 2: user_id must not contain white",
+    ),
+    (changed("user", user_id="system"), r'line 2: "system" is the server itself'),
+    (changed("user", user_id="erased user x"), r"line 2: user_id must not contain white space"),
     (changed("user", number=2**63), r"line 2: "),
     (changed("group", closed=None), r"line \d+: Expected `bool`, got `null`"),
     (changed("member", intervals=[]), r"line \d+: intervals must not be empty"),

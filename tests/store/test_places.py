@@ -310,13 +310,12 @@ def test_a_database_in_a_place_that_can_only_be_read(
 def test_a_user_is_erased_where_no_folder_takes_temporary_files(path: Path) -> None:
     script = """if True:
         import tempfile
-        from imserver.store import database
-        before = database.sort_beside
+        from imserver.store import beside
+        before = beside.sort_beside
         def see(db, path):
             before(db, path)
             [(folder,)] = db.execute("PRAGMA temp_store_directory")
             print(folder)
-        database.sort_beside = see
         from imserver.service.upkeep import erasure
         erasure.sort_beside = see
         from imserver.cli import main

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from imserver.service.engine import Caller
 from imserver.service.groups.membership import Leave
 from imserver.store import audit
-from imserver.store.database import open_database, read_beside, require_current, sort_beside
+from imserver.store.beside import read_beside, require_current, sort_beside
+from imserver.store.database import open_database
 from imserver.store.ownership import as_owner_of
 from imserver.store.search.parts import index_beside, remove_index
 from imserver.store.tools import erasing as erasure

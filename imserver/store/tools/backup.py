@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import apsw
 
 from imserver.store import reading
-from imserver.store.database import StoreError, fold_wal, read_beside
+from imserver.store.beside import fold_wal, read_beside
+from imserver.store.database import StoreError
 from imserver.store.ownership import make_file
 from imserver.store.tools import whole_files as files
 

@@ -16,13 +16,8 @@ import apsw
 
 from imserver.domain.model import MAX_USER_ID, MESSAGE_TYPES, SYSTEM_USER, Role
 from imserver.store import queries
-from imserver.store.database import (
-    StoreError,
-    read_beside,
-    require_current,
-    require_one_name,
-    sort_in_files,
-)
+from imserver.store.beside import read_beside, require_current, sort_in_files
+from imserver.store.database import StoreError, require_one_name
 from imserver.store.tools import whole_files as files
 from imserver.store.tools.backup import reporting
 from imserver.store.tools.foreign import strange_schema

@@ -16,16 +16,8 @@ import apsw
 import msgspec
 
 from imserver.store import reading, schema
-from imserver.store.database import (
-    StoreError,
-    fold_wal,
-    migrate,
-    read_beside,
-    require_current,
-    schema_version,
-    sort_in_files,
-    take_lock,
-)
+from imserver.store.beside import fold_wal, read_beside, require_current, sort_in_files
+from imserver.store.database import StoreError, migrate, schema_version, take_lock
 from imserver.store.ownership import as_owner_of
 from imserver.store.tools import records
 from imserver.store.tools import whole_files as files

@@ -6,15 +6,19 @@ exports can still be read, or to `LEFT_OUT`; a test insists.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Level, Role
+from imserver.domain.errors import ApiError
+from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Level, Role, check_user_id
 from imserver.store.retention import removal_queries as queries
 from imserver.store.tools.account_records import TOKENS_LEFT_OUT, Account, Audit
 from imserver.store.tools.lines import Record, Target
+
+_ERASED: Final = re.compile(r"erased user [0-9]+")  # what `erasing.rename` calls them
 
 # Columns that no line holds, and why not.
 LEFT_OUT: Final = {
@@ -73,7 +77,12 @@ class User(Record, tag="user", frozen=True, kw_only=True):
         return cls(number=number, user_id=user_id, created_ms=created_ms)
 
     def put(self, into: Target) -> None:
-        """See `Record`."""
+        """See `Record`: an id is one that a user may have, or what an erased one is called."""
+        if not _ERASED.fullmatch(self.user_id):
+            try:
+                check_user_id(self.user_id)
+            except ApiError as error:
+                raise msgspec.ValidationError(str(error)) from None
         into.put("user (uid, user_id, created_ms)", self.number, self.user_id, self.created_ms)
 
 

@@ -21,7 +21,8 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 import apsw
 
 from imserver.store import queries, reading, schema
-from imserver.store.database import StoreError, newer, read_beside, schema_version, take_lock
+from imserver.store.beside import read_beside
+from imserver.store.database import StoreError, newer, schema_version, take_lock
 from imserver.store.ownership import as_owner_of
 from imserver.store.search.parts import index_beside, remove_index
 from imserver.store.tools import backup
