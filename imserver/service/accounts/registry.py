@@ -7,7 +7,7 @@ Laws:
   `revoked`, `revoked_all`).
 - A token that goes takes its WebSockets with it, at once.
 - To use a token changes memory only. That it was used is stored now and then, many at a time: a
-  killed server forgets the last hour's uses, and never a token.
+  restart forgets up to an hour and a minute of uses, and never a token.
 
 Owner of it all: `Accounts`. It knows digests only; see `service.identity.token_identity`.
 """
