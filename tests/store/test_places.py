@@ -279,8 +279,9 @@ async def test_a_server_whose_folder_is_gone_acknowledges_nothing(tmp_path: Path
 
 # -- only to be read ------------------------------------------------------------------------------
 
+# All modules are loaded first: the other account may not be able to read Python's own.
 READ_ONLY = """
-import os
+import os, urllib.parse
 from imserver.cli import backup_commands, check_command, main, program, transfer_commands
 os.setgid({other}); os.setuid({other})
 main()
