@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 import trio
 
 from imserver.chat.contacts import Contacts, Partner, looks_like_group, partner_of
-from imserver.chat.instructions import run_instruction
+from imserver.chat.instructions import Search, run_instruction
 from imserver.chat.text import printable
 from imserver.chat.ticks import MARKS, Ticks
 from imserver.chat.window import Window
@@ -58,6 +58,7 @@ class Chat:
         self.contacts = contacts
         self.window = Window(terminal, contacts, client.user_id)
         self.partner: Partner | None = None
+        self.search: Search | None = None  # the last one, if it may find more
         self._terminal = terminal
         self._start = start
         self._ticks = Ticks(client.user_id)
@@ -181,6 +182,14 @@ class Chat:
         """From now on show how far an own message comes."""
         self.window.tick(self._ticks.add(own, partner, trio.current_time()))
         self._ticked.set()
+
+    async def show_again(self, message: Message) -> None:
+        """Show an older message; this acknowledges nothing."""
+        partner = partner_of(message, self.client.user_id)
+        if partner.is_group and not self.contacts.knows_group(partner.id):
+            self.contacts.name_group(partner.id, partner.id)
+            await self.learn_name(partner.id)
+        self.window.message(message, partner)
 
     async def learn_name(self, group_id: str) -> None:
         """Ask what a group is called."""

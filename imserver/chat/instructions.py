@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 
     from imserver.chat.app import Chat
     from imserver.chat.contacts import Contacts
+    from imserver.client import SearchHit
+
+_HITS: Final = 20  # shown at once
+_MOST_PAGES: Final = 5  # fetched at once
+
+
+class Search(NamedTuple):
+    """The words of a search, and where to continue."""
+
+    words: str
+    cursor: str | None = None
 
 
 class Instruction(NamedTuple):
@@ -90,6 +101,33 @@ async def _who(chat: Chat, rest: str) -> None:
         chat.window.note(f"you are talking to {partner.id}")
 
 
+async def _search(chat: Chat, rest: str) -> None:
+    chat.search = Search(rest)
+    await _more(chat, "")
+
+
+async def _more(chat: Chat, rest: str) -> None:
+    search = chat.search
+    if search is None:
+        chat.window.note("there is no search to continue; /search WORDS begins one")
+        return
+    hits: list[SearchHit] = []
+    # A page may be empty and not the last one.
+    for _ in range(_MOST_PAGES):
+        page = await chat.client.search(search.words, limit=_HITS, cursor=search.cursor)
+        hits += page.hits
+        search = Search(search.words, page.next)
+        if search.cursor is None or len(hits) >= _HITS:
+            break
+    chat.search = search if search.cursor is not None else None
+    for hit in reversed(hits):
+        await chat.show_again(hit.message)
+    if chat.search is not None:
+        chat.window.note("there may be older ones: /more")
+    elif not hits:
+        chat.window.note("nothing was found")
+
+
 async def _password(chat: Chat, rest: str) -> None:
     old = await chat.answer_to("Your password now:", hidden=True)
     new = await chat.answer_to("The new password:", hidden=True)
@@ -114,6 +152,8 @@ INSTRUCTIONS: Final[dict[str, Instruction]] = {
     "leave": Instruction("[NAME]", "leave a group: this one, or another", _leave, named=True),
     "groups": Instruction("", "the groups you are in", _groups),
     "who": Instruction("", "who is in this group", _who),
+    "search": Instruction("WORDS", 'find messages; "in quotes": a phrase', _search, required=True),
+    "more": Instruction("", "older messages that were found", _more),
     "password": Instruction("", "change your password", _password),
     "help": Instruction("", "this", _help),
 }  # fmt: skip

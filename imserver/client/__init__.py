@@ -24,6 +24,7 @@ from imserver.client.client_errors import (
 from imserver.client.client_events import Disconnected, Event, Gap, Reconnected
 from imserver.client.connection import Patience
 from imserver.client.inbox import SyncPage
+from imserver.client.search_calls import SearchHit, SearchPage
 from imserver.client.sign_in import log_in, log_out, set_password
 from imserver.domain.errors import Code
 from imserver.domain.frames import AuthSession, StatusChange, TokenIssued
@@ -46,6 +47,8 @@ __all__ = [
     "Patience",
     "Reconnected",
     "Refused",
+    "SearchHit",
+    "SearchPage",
     "StatusChange",
     "SyncPage",
     "TokenIssued",

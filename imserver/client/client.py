@@ -28,6 +28,7 @@ from imserver.client.group_calls import GroupCalls
 from imserver.client.inbox import Inbox, SyncPage
 from imserver.client.lifeline import Lifeline
 from imserver.client.route import Route
+from imserver.client.search_calls import SearchCalls
 from imserver.domain import frames
 from imserver.domain.model import Message, parse_message_id
 
@@ -115,7 +116,7 @@ async def open_client(
         raise lone
 
 
-class Client(GroupCalls, AccountCalls):
+class Client(GroupCalls, AccountCalls, SearchCalls):
     """One user's connection to a server; made by `open_client` alone.
 
     Iterating gives the events; one task at a time may do so. Cancelling it, or stopping, loses

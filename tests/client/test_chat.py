@@ -401,3 +401,26 @@ async def test_tab_completes_commands_and_names() -> None:
         await alice.type('"th\thello\r')
         await alice.sees("talking to the team")
         assert await messages(bob, 1) == ["hello"]
+
+
+async def test_messages_are_found_again() -> None:
+    async with running_server() as server, open_client(server.url, "bob", events=False) as bob:
+        team = await bob.create_group("the team", ["alice"])
+        for number in range(25):
+            await bob.send(f"plan number {number:02}", group=team.id)
+        await bob.send("今天晚上见", to="alice")
+        async with window("--as", "alice", "--url", server.url) as alice:
+            await alice.sees("今天晚上见")
+            await alice.type("/more\n")
+            await alice.sees("-- there is no search to continue")
+            await alice.type("/search 晚上\n")
+            await alice.sees("bob: 今天晚上见")
+            await alice.type("/search plan\n")
+            await alice.sees("bob in the team: plan number 05")
+            await alice.sees("bob in the team: plan number 24")
+            await alice.sees("-- there may be older ones: /more")
+            await alice.type("/more\n/search nonsense\n/quit\n")
+            await alice.sees("bob in the team: plan number 00")
+            await alice.sees("bob in the team: plan number 04")
+            await alice.sees("-- nothing was found")
+            assert await alice.ended() == 0

@@ -409,3 +409,27 @@ async def test_a_cumulative_ack_is_told_as_one() -> None:
 def test_who_does_not_serve_does_not_load_the_server(modules: str) -> None:
     assert loaded_by(modules, "imserver.server") == []
     assert loaded_by(modules, "quart") == []
+
+
+async def test_a_search_gives_ranges_of_characters() -> None:
+    async with (
+        running_server() as server,
+        open_client(server.url, "alice", events=False) as alice,
+        open_client(server.url, "eve", events=False) as eve,
+    ):
+        group = await alice.create_group("plans", ["bob"])
+        first = await alice.send("\U0001f600 meet at 六点 tomorrow", to="bob")
+        second = await alice.send("the meeting moved", group=group.id)
+        page = await alice.search("meet")
+        assert [hit.message.id for hit in page.hits] == [second.id, first.id]
+        [(start, end)] = page.hits[1].ranges
+        assert page.hits[1].message.content[start:end] == "meet"
+        [hit] = (await alice.search("六", user="bob")).hits
+        assert [hit.message.content[start:end] for start, end in hit.ranges] == ["六"]
+        newest = await alice.search("meet", limit=1)
+        assert newest.next is not None
+        older = await alice.search("meet", limit=1, cursor=newest.next)
+        assert [hit.message.id for hit in newest.hits + older.hits] == [second.id, first.id]
+        assert (await eve.search("meet")).hits == []
+        with pytest.raises(Refused, match="not_found"):
+            await eve.search("meet", group=group.id)
