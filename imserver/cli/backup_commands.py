@@ -46,11 +46,11 @@ def backup(
     data: str | None,
     quiet: bool,
 ) -> None:
-    """Copy the database to FILE, whether the server runs or not.
+    """Copy the database to FILE. The server may run.
 
-    A running server goes on as if nothing happened. The copy is one moment: everything that was
-    acknowledged before the command was given is in it. It appears under its name when it is whole,
-    found sound, and on disk. In a folder, it is named by the time (UTC).
+    The copy shows one moment, and holds everything that was acknowledged before the command
+    started. It gets its name when it is complete, checked, and on disk. If FILE is a folder, the
+    copy is named by the time (UTC).
     """
     database = database_of(context, config, data)
     if file.is_dir():
@@ -87,11 +87,11 @@ def restore(
     data: str | None,
     quiet: bool,
 ) -> None:
-    """Make a backup the database. The server must not run.
+    """Replace the database with a backup. The server must not run.
 
-    FILE is what `imserver backup` wrote, compressed or not, or a database. It is checked first; a
-    backup of an older version is upgraded when the server starts. Clients that have seen messages
-    that are not in it are told so (cursor_ahead).
+    FILE is a backup, compressed or not, or a database. It is checked first. A backup of an older
+    version is upgraded when the server starts. Clients that have seen newer messages than it holds
+    are told so (cursor_ahead).
     """
     database = database_of(context, config, data)
     refuse_to_replace(database, force)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def check(
     context: click.Context, as_json: bool, config: Path | None, data: str | None, quiet: bool
 ) -> None:
-    """See whether the database keeps its laws, whether the server runs or not.
+    """Check the database for damage. The server may run.
 
-    SQLite looks at the whole file, then the server's own laws are checked: the order of messages,
+    SQLite reads the whole file. Then the server's own rules are checked: the order of messages,
     who belongs where and when, acknowledgements. Nothing is changed. Exit code 0 if all is well,
     else 1.
     """

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def erase(
     context: click.Context, user: str, yes: bool, config: Path | None, data: str | None, quiet: bool
 ) -> None:
-    """Erase a user and everything they wrote, for ever. The server must not run.
+    """Erase a user and everything they wrote, for good. The server must not run.
 
-    They leave their groups; their messages, acknowledgements, invitations, account and tokens are
-    deleted, and the file is written afresh. What others wrote stays, also what they wrote to them
-    or about them. Backups and exports are not touched.
+    The user leaves all groups. Their messages, acknowledgements, invitations, account and tokens
+    are deleted, and the file is rewritten. What others wrote stays, even to or about this user.
+    Backups and exports are not changed.
     """
     database = database_of(context, config, data)
     if not yes:

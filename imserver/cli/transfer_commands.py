@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--compress/--no-compress", default=None,
               help="Compress with gzip.  [default: if FILE ends in .gz]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
-@click.option("--user", help="What concerns this user only.")
+@click.option("--user", help="Export only what is about this user.")
 def export(
     context: click.Context,
     file: Path,
@@ -57,11 +57,10 @@ def export(
     data: str | None,
     quiet: bool,
 ) -> None:
-    """Write everything as lines of JSON to FILE, or to standard output.
+    """Write everything as lines of JSON to FILE, or to standard output. The server may run.
 
-    The format is documented in docs/operations.md. The server may run; the lines are one moment.
-    With --user it is what concerns one user: what they sent and could see, where they belong, what
-    they have acknowledged.
+    The lines show one moment; docs/operations.md describes them. With --user they are about one
+    user: what they sent and could see, their groups, and what they have acknowledged.
     """
     database = database_of(context, config, data)
     to_stdout = str(file) == "-"
@@ -137,10 +136,10 @@ def _packed(file: IO[bytes]) -> Any:
 def import_(
     context: click.Context, file: Path, config: Path | None, data: str | None, quiet: bool
 ) -> None:
-    """Make the database of what `imserver export` wrote; - is standard input.
+    """Create a database from an export; - is standard input.
 
-    The server must not run, and there must be no database yet, or one with nothing in it. The new
-    one appears when every line was read and everything in it keeps the server's laws.
+    The server must not run. A database that is there must be empty. The new one appears when every
+    line has been read and the result has passed `imserver check`.
     """
     database = database_of(context, config, data)
     with working(quiet) as bar:
