@@ -35,6 +35,8 @@ _CANDIDATES: Final = 5000  # messages that the index names, a search
 _SECONDS: Final = 0.1
 _STEP: Final = 64  # messages between two looks at the clock
 _NAMED: Final = 600  # conversations of a user that an expression names; of more it names none
+_CHEAP: Final = 32  # conversations that cost nothing to name
+_TRIED: Final = 200  # messages of a part that are looked at before many conversations are named
 
 _INTERVALS: Final = "SELECT cid, from_seq, to_seq FROM membership WHERE uid = ?"
 _OLDEST: Final = "SELECT min(seq) FROM message"
@@ -113,6 +115,7 @@ class _Search:
         for cid, first, last in reading.every(db, _INTERVALS, (uid,)):
             if wanted.cid in (None, cid):
                 self._intervals.setdefault(cid, []).append((first, last))
+        self._broad = ""  # the expression without the conversations
         self._expression = self._in_words()
         self._scanned = 0
         self._candidates = 0
@@ -128,6 +131,8 @@ class _Search:
         if wanted.has is not None:
             facets.append([documents.has_word(wanted.has)])
         terms = expression(wanted.terms)
+        if terms or facets:
+            self._broad = matching(terms, facets)
         if len(self._intervals) <= _NAMED or not (terms or facets):
             facets.append([documents.conversation_word(cid) for cid in self._intervals])
         return matching(terms, facets)
@@ -217,7 +222,7 @@ class _Search:
     def _ask(self, number: int, lowest: int, highest: int) -> Iterator[tuple[int, Document | None]]:
         assert self._view is not None
         stale = [seq for seq in reversed(self._stale) if lowest <= seq <= highest]
-        named = self._view.matches(number, self._expression, lowest, highest)
+        named = self._named(self._view, number, lowest, highest)
         last = None
         for seq in merge(_guarded(named), stale, reverse=True):
             if seq == last:
@@ -230,6 +235,19 @@ class _Search:
                 self._candidates >= _CANDIDATES or perf_counter() > self._deadline
             ):
                 yield seq, None
+
+    def _named(self, view: View, number: int, lowest: int, highest: int) -> Iterator[int]:
+        if self._broad and len(self._intervals) > _CHEAP:
+            # What is rare on the whole server is found before so many words are looked up.
+            broad = view.matches(number, self._broad, lowest, highest)
+            for tried, seq in enumerate(broad, start=1):
+                yield seq
+                highest = seq - 1
+                if tried == _TRIED:
+                    break
+            else:
+                return
+        yield from view.matches(number, self._expression, lowest, highest)
 
 
 def _guarded(named: Iterator[int]) -> Iterator[int]:

@@ -215,7 +215,7 @@ class Indexer:
             if part.upto >= end:
                 continue
             found = documents.read(self._main, documents.FORWARDS, (part.upto, end, self._piece))
-            whole = len(found) < self._piece
+            whole = len(found) < self._piece or found[-1].seq == end
             file.add(number, found, end if whole else found[-1].seq)
             if whole and end == part.last:
                 file.optimize(number)

@@ -143,6 +143,7 @@ class IndexFile:
             db.set_busy_timeout(_BUSY_TIMEOUT_MS)
             db.execute("PRAGMA secure_delete = ON")
             db.execute("PRAGMA temp_store = MEMORY")
+            db.execute("PRAGMA cache_size = -8192")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
