@@ -1,0 +1,62 @@
+"""Types of files, and names of them that no client stumbles over."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from unicodedata import category, normalize
+from urllib.parse import quote
+
+MAX_NAME: Final = 200  # characters
+MAX_NAME_BYTES: Final = 255  # as most file systems have it
+ANY_TYPE: Final = "application/octet-stream"
+
+# What a browser may show by itself. Nothing in them is run: no SVG, no HTML, no XML, no PDF.
+PICTURES: Final = frozenset(
+    {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "image/bmp"}
+)
+INLINE: Final = (
+    PICTURES - {"image/heic", "image/bmp"}
+    | {"audio/mpeg", "audio/ogg", "audio/wav", "audio/flac", "audio/mp4", "audio/aac", "audio/webm"}
+    | {"video/mp4", "video/webm", "video/ogg", "video/quicktime"}
+)
+_RESERVED: Final = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+
+
+def clean_name(name: str) -> str:
+    """A name for a file, as it may be shown and saved; "file" where nothing is left of it.
+
+    Folders, control and formatting characters (U+202E among them) go; so do dots and spaces at
+    the ends. A long name keeps its extension.
+    """
+    name = normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
+    name = "".join(
+        " " if character.isspace() else character
+        for character in name
+        if character.isspace() or category(character)[0] != "C"
+    )
+    name = re.sub(r'[<>:"|?*]', "_", " ".join(name.split())).strip(". ")
+    if _RESERVED.fullmatch(name):
+        name = f"_{name}"
+    stem, dot, extension = name.rpartition(".")
+    if not dot or len(extension) > 16:
+        stem, dot, extension = name, "", ""
+    while (
+        len(stem) + len(dot + extension) > MAX_NAME
+        or _size(stem + dot + extension) > MAX_NAME_BYTES
+    ):
+        stem = stem[:-1]
+    return stem + dot + extension or "file"
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def disposition(name: str, *, inline: bool) -> str:
+    """`Content-Disposition` (RFC 6266): a name in ASCII for old clients, and the real one."""
+    plain = name.encode("ascii", "replace").decode().replace("?", "_")
+    plain = plain.replace("\\", "_").replace('"', "_").replace("%", "_")
+    kind = "inline" if inline else "attachment"
+    real = quote(name, safe="!#$&+-.^_`|~")  # RFC 8187, attr-char
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{real}"

@@ -1,0 +1,1 @@
+"""Files that users send: their contents on the disk, and what is known of them."""
