@@ -7,6 +7,7 @@ the epoch in messages, RFC 3339 UTC in groups.
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import cached_property
@@ -31,6 +32,18 @@ MESSAGE_TYPES: Final = ("text", "image", "file", "voice", "video", "system")
 MESSAGE_PREFIX: Final = "msg_"
 GROUP_PREFIX: Final = "group_"
 MAX_SEQ: Final = 2**63 - 1  # SQLite's largest rowid
+
+
+_NOT_IN_IDS: Final = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"))
+_BREAKS: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
+# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, and U+2800, the blank
+# pattern of Braille: first and last of each range.
+_UNSEEN: Final = (
+    (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800),
+    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8),
+    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
 
 
 class Grant(NamedTuple):
@@ -88,6 +101,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     user_id: str  # whom it concerns
     by: str  # who did it
     role: str | None = None  # the new one, where it is about that
+    user_ids: list[str] | None = None  # all whom it concerns, where they are several
 
 
 class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -152,6 +166,20 @@ def parse_message_id(text: str) -> int | None:
     return seq if seq <= MAX_SEQ and str(seq) == digits else None
 
 
+def is_unseen(character: str) -> bool:
+    """Whether a character leaves no mark: with it, two names could look the same."""
+    point = ord(character)
+    at = bisect_right(_UNSEEN, (point, MAX_SEQ)) - 1
+    return at >= 0 and point <= _UNSEEN[at][1]
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text has no control character and no break of a line."""
+    return text.isprintable() or not any(
+        unicodedata.category(character) in _BREAKS for character in text
+    )
+
+
 def check_user_id(user_id: str, name: str = "user_id") -> str:
     """Return `user_id` if it is well formed.
 
@@ -165,10 +193,10 @@ def check_user_id(user_id: str, name: str = "user_id") -> str:
     # Nearly all ids are printable ASCII, and that is one C call each.
     if not (user_id.isascii() and user_id.isprintable() and " " not in user_id):
         for character in user_id:
-            if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Zs"):
+            if unicodedata.category(character) in _NOT_IN_IDS or is_unseen(character):
                 raise ApiError(
                     Code.INVALID_REQUEST,
-                    f"{name} must not contain white space or control characters",
+                    f"{name} must not contain white space, control or invisible characters",
                 )
     if user_id == SYSTEM_USER:
         raise ApiError(Code.FORBIDDEN, f'"{SYSTEM_USER}" is the server itself')

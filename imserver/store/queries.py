@@ -90,13 +90,24 @@ END_ALL_MEMBERSHIPS: Final = """
 """
 PUT_INVITATION: Final = """
     INSERT INTO invitation (uid, cid, by_uid, invited_ms) VALUES (?, ?, ?, ?)
-    ON CONFLICT (uid, cid) DO NOTHING RETURNING 1
+    ON CONFLICT (uid, cid) DO UPDATE
+    SET by_uid = excluded.by_uid, invited_ms = excluded.invited_ms
+    WHERE NOT EXISTS (SELECT 1 FROM member m
+                      WHERE m.cid = invitation.cid AND m.uid = invitation.by_uid
+                        AND m.active AND m.role > 0)
+    RETURNING 1
 """
-FIND_INVITATION: Final = "SELECT 1 FROM invitation WHERE uid = ? AND cid = ?"
+# An invitation holds as long as whoever gave it may give one.
+FIND_INVITATION: Final = """
+    SELECT 1 FROM invitation v
+    JOIN member m ON m.cid = v.cid AND m.uid = v.by_uid AND m.active AND m.role > 0
+    WHERE v.uid = ? AND v.cid = ?
+"""
 TAKE_INVITATION: Final = "DELETE FROM invitation WHERE uid = ? AND cid = ? RETURNING 1"
 INVITATIONS_OF: Final = """
     SELECT g.group_id, g.name, u.user_id, v.invited_ms
     FROM invitation v JOIN "group" g ON g.cid = v.cid JOIN user u ON u.uid = v.by_uid
+    JOIN member m ON m.cid = v.cid AND m.uid = v.by_uid AND m.active AND m.role > 0
     WHERE v.uid = ? AND NOT g.closed
     ORDER BY v.invited_ms, g.group_id
 """
@@ -104,9 +115,19 @@ BEGIN_MEMBERSHIP: Final = "INSERT INTO membership (uid, cid, from_seq) VALUES (?
 END_MEMBERSHIP: Final = (
     "UPDATE membership SET to_seq = ?3 WHERE uid = ?1 AND cid = ?2 AND to_seq IS NULL"
 )
+# Intervals of one member do not overlap. So the last that begins at or before a place decides, and
+# it is found by one look at the index, however many there are.
+COVERED: Final = """
+    {seq} <= (SELECT ifnull(i.to_seq, {seq}) FROM membership i
+              WHERE i.uid = {uid} AND i.cid = {cid} AND i.from_seq <= {seq}
+              ORDER BY i.from_seq DESC LIMIT 1)
+"""
 COVERS: Final = """
     SELECT 1 FROM membership
-    WHERE uid = ?1 AND cid = ?2 AND from_seq <= ?3 AND (to_seq IS NULL OR to_seq >= ?3)
+    WHERE uid = ?1 AND cid = ?2 AND (to_seq IS NULL OR to_seq >= ?3)
+      AND from_seq = (SELECT from_seq FROM membership
+                      WHERE uid = ?1 AND cid = ?2 AND from_seq <= ?3
+                      ORDER BY from_seq DESC LIMIT 1)
 """
 
 # -- messages ---------------------------------------------------------------------------------
@@ -204,9 +225,6 @@ SET_WATERMARKS: Final = (
     "UPDATE member SET delivered_seq = ?3, read_seq = ?4 WHERE cid = ?1 AND uid = ?2"
 )
 FIND_SELECTIVE: Final = "SELECT level FROM selective_ack WHERE cid = ? AND uid = ? AND seq = ?"
-SELECTIVE_BETWEEN: Final = (
-    "SELECT seq, level FROM selective_ack WHERE cid = ? AND uid = ? AND seq BETWEEN ? AND ?"
-)
 HAS_SELECTIVE: Final = "SELECT 1 FROM selective_ack WHERE cid = ? AND uid = ? LIMIT 1"
 PUT_SELECTIVE: Final = """
     INSERT INTO selective_ack (cid, uid, seq, level) VALUES (?, ?, ?, ?)
@@ -222,30 +240,32 @@ FOLD_SELECTIVE: Final = """
     WHERE cid = ?1 AND uid = ?2
       AND (seq <= min(?3, ?4) OR (seq <= ?3 AND level = 1))
 """
-# The first message beyond a watermark that is the member's to acknowledge and is not yet.
+# The first message beyond a watermark that is the member's to acknowledge and is not yet. The
+# intervals are looked at in order, from the one that the watermark is in, up to the first with one.
 FIRST_HOLE: Final = """
-    SELECT min(m.seq) FROM (
-        SELECT (SELECT m.seq FROM message m
-                WHERE m.cid = i.cid AND m.seq > max(:after, i.from_seq - 1)
-                  AND m.seq <= min(:upto, ifnull(i.to_seq, :upto))
-                  AND (m.sender_uid <> :uid OR :self)
-                  AND NOT EXISTS (SELECT 1 FROM selective_ack a
-                                  WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq
-                                    AND a.level >= :level)
-                ORDER BY m.seq LIMIT 1) AS seq
-        FROM membership i
-        WHERE i.uid = :uid AND i.cid = :cid AND (i.to_seq IS NULL OR i.to_seq > :after)
-    ) m
+    SELECT (SELECT m.seq FROM message m
+            WHERE m.cid = i.cid AND m.seq > max(:after, i.from_seq - 1)
+              AND m.seq <= min(:upto, ifnull(i.to_seq, :upto))
+              AND (m.sender_uid <> :uid OR :self)
+              AND NOT EXISTS (SELECT 1 FROM selective_ack a
+                              WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq
+                                AND a.level >= :level)
+            ORDER BY m.seq LIMIT 1) AS hole
+    FROM membership i
+    WHERE i.uid = :uid AND i.cid = :cid AND i.from_seq <= :upto
+      AND i.from_seq >= ifnull((SELECT from_seq FROM membership
+                                WHERE uid = :uid AND cid = :cid AND from_seq <= :after
+                                ORDER BY from_seq DESC LIMIT 1), 0)
+      AND hole IS NOT NULL
+    ORDER BY i.from_seq LIMIT 1
 """
 # A cumulative ack tells each sender of their own highest message that it newly covers.
-NEWLY_COVERED: Final = """
+NEWLY_COVERED: Final = f"""
     SELECT s.user_id, max(m.seq)
     FROM message m LEFT JOIN user s ON s.uid = m.sender_uid
     WHERE m.cid = :cid AND m.seq > :after AND m.seq <= :upto
       AND (m.sender_uid <> :uid OR :self)
-      AND EXISTS (SELECT 1 FROM membership i
-                  WHERE i.uid = :uid AND i.cid = m.cid AND i.from_seq <= m.seq
-                    AND (i.to_seq IS NULL OR i.to_seq >= m.seq))
+      AND {COVERED.format(uid=":uid", cid=":cid", seq="m.seq")}
       AND NOT EXISTS (SELECT 1 FROM selective_ack a
                       WHERE a.cid = m.cid AND a.uid = :uid AND a.seq = m.seq
                         AND a.level >= :level)
@@ -256,19 +276,19 @@ LOWEST_OF_OTHERS: Final = """
     SELECT count(*), min(delivered_seq), min(read_seq)
     FROM member WHERE cid = ? AND uid <> ? AND active
 """
-PRESENT_OTHERS: Final = """
-    SELECT 1 FROM member w JOIN membership i ON i.uid = w.uid AND i.cid = w.cid
-    WHERE w.cid = ?1 AND w.uid <> ?2 AND w.active
-      AND i.from_seq <= ?3 AND (i.to_seq IS NULL OR i.to_seq >= ?3)
+_WAS_THERE: Final = COVERED.format(uid="w.uid", cid="w.cid", seq="?3")
+PRESENT_OTHERS: Final = f"""
+    SELECT 1 FROM member w
+    WHERE w.cid = ?1 AND w.uid <> ?2 AND w.active AND {_WAS_THERE}
     LIMIT 1
 """
 # One who has not; asked with `only`, whether it is that one.
-_LAGGARD: Final = """
-    SELECT w.uid FROM member w JOIN membership i ON i.uid = w.uid AND i.cid = w.cid
-    WHERE w.cid = ?1 AND w.uid <> ?2 AND w.active AND w.{watermark} < ?3 {only}
-      AND i.from_seq <= ?3 AND (i.to_seq IS NULL OR i.to_seq >= ?3)
+_LAGGARD: Final = f"""
+    SELECT w.uid FROM member w
+    WHERE w.cid = ?1 AND w.uid <> ?2 AND w.active AND w.{{watermark}} < ?3 {{only}}
+      AND {_WAS_THERE}
       AND NOT EXISTS (SELECT 1 FROM selective_ack a
-                      WHERE a.cid = w.cid AND a.uid = w.uid AND a.seq = ?3 AND a.level >= {level})
+                      WHERE a.cid = w.cid AND a.uid = w.uid AND a.seq = ?3 AND a.level >= {{level}})
     LIMIT 1
 """
 _ONLY: Final = "AND w.uid = ?4"

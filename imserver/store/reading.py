@@ -297,9 +297,9 @@ def first_hole(
     while True:
         run = one(db, queries.NEXT_RUN, cid, uid, after + 1)
         upto = MAX_SEQ if run is None else run[0] - 1
-        ((hole,),) = every(db, queries.FIRST_HOLE, args | {"after": after, "upto": upto})
-        if hole is not None:
-            return int(hole)
+        holes = every(db, queries.FIRST_HOLE, args | {"after": after, "upto": upto})
+        if holes:
+            return int(holes[0][0])
         if run is None:
             return None
         after = run[1]

@@ -193,7 +193,12 @@ async def test_everything_that_the_commands_do(tmp_path: Path, running: bool) ->
 
 REFUSED = (
     ("There is an account alice already", "add", "alice", "--generate"),
-    ("user_id must not contain white space or control characters", "add", "a b", "--generate"),
+    (
+        "user_id must not contain white space, control or invisible characters",
+        "add",
+        "a b",
+        "--generate",
+    ),
     ("There is no such user", "show", "nobody"),
     ("There is no account nobody", "disable", "nobody"),
     ("There is no account nobody", "passwd", "nobody", "--generate"),

@@ -361,7 +361,7 @@ class Oracle:
             return "not_found"
         if user in circle.members:
             return DONE
-        if circle.private and (user, group) not in self.invitations:
+        if circle.private and not self._is_invited(user, group):
             return "not_found"
         if len(circle.members) >= self._most_members:
             return "too_large"
@@ -426,7 +426,10 @@ class Oracle:
             return "too_large"
         for user in new:
             self._admit(circle, user)
-            self._announce(circle, f"{by} added {user}", "added", user, by)
+        if new:
+            listed = f"{', '.join(new[:-1])} and {new[-1]}" if len(new) > 1 else new[0]
+            all_of_them = new if len(new) > 1 else None
+            self._announce(circle, f"{by} added {listed}", "added", new[0], by, users=all_of_them)
         return DONE
 
     def remove(self, by: str, *, group: str, user_id: str) -> dict[str, Any] | str:
@@ -481,7 +484,7 @@ class Oracle:
         circle, refusal = self._governed(by, group, 1)
         if circle is None:
             return refusal
-        if user_id not in circle.members and (user_id, group) not in self.invitations:
+        if user_id not in circle.members and not self._is_invited(user_id, group):
             self.invitations[user_id, group] = (by, self.now)
             data = self._invitation(user_id, group)
             frame = {"type": "invitation", "data": data, "timestamp": self.now}
@@ -528,7 +531,8 @@ class Oracle:
     def list_invitations(self, user: str) -> list[dict[str, Any]]:
         mine = [
             (at, group)
-            for (whom, group), (_, at) in self.invitations.items()
+            for (whom, group), (by, at) in self.invitations.items()
+            if self._may_invite(by, group)
             if whom == user and self._open_circle(group) is not None
         ]
         return [self._invitation(user, group) for _, group in sorted(mine)]
@@ -576,11 +580,27 @@ class Oracle:
         circle.updated = self.now
 
     def _announce(
-        self, circle: Circle, sentence: str, kind: str, whom: str, by: str, role: str = ""
+        self,
+        circle: Circle,
+        sentence: str,
+        kind: str,
+        whom: str,
+        by: str,
+        role: str = "",
+        users: list[str] | None = None,
     ) -> None:
-        event = {"kind": kind, "user_id": whom, "by": by} | ({"role": role} if role else {})
+        event: dict[str, Any] = {"kind": kind, "user_id": whom, "by": by}
+        event |= ({"role": role} if role else {}) | ({"user_ids": users} if users else {})
         post = self._add(None, circle.id, "system", None, "system", sentence, event)
         self._push_post(set(circle.members), post, None)
+
+    def _may_invite(self, by: str, group: str) -> bool:
+        circle = self.circles[group]
+        return by in circle.members and circle.rank(by) > 0
+
+    def _is_invited(self, user: str, group: str) -> bool:
+        given = self.invitations.get((user, group))
+        return given is not None and self._may_invite(given[0], group)
 
     def _invitation(self, user: str, group: str) -> dict[str, Any]:
         by, at = self.invitations[user, group]
@@ -595,7 +615,7 @@ class Oracle:
         receiver: str | None,
         kind: str,
         content: str,
-        event: dict[str, str] | None = None,
+        event: dict[str, Any] | None = None,
     ) -> Post:
         seq = self.newest + 1
         post = Post(seq, pair, group, sender, receiver, kind, content, self.now, event)

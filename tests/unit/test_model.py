@@ -18,6 +18,8 @@ from imserver.domain.model import (
     Level,
     Role,
     check_user_id,
+    is_one_line,
+    is_unseen,
     message_id,
     parse_message_id,
     rfc3339,
@@ -132,6 +134,14 @@ def test_a_user_may_be_called(user_id: str) -> None:
         "\ufeffa",  # byte order mark
         "a\N{SOFT HYPHEN}b",
         "a\N{LANGUAGE TAG}b",
+        "system\ufe0f",  # characters that are not seen
+        "system\u034f",
+        "system\u180b",
+        "system\u3164",
+        "a\u115fb",
+        "a\uffa0",
+        "a\U000e0100",
+        "\u2800",
         "a\ud800",
     ],
 )
@@ -162,10 +172,13 @@ def test_one_character_decides(before: str, character: str, after: str) -> None:
     major = unicodedata.category(character)[0]
     # Letters, marks, numbers, punctuation and symbols of every script are welcome; separators,
     # controls, formats and surrogates are not. What Unicode has not assigned is not looked into.
-    if major in "LMNPS":
+    if major in "LMNPS" and not is_unseen(character):
         assert _accepted(user_id)
     elif (
-        major == "Z" or character.isspace() or unicodedata.category(character) in ("Cc", "Cf", "Cs")
+        major == "Z"
+        or is_unseen(character)
+        or character.isspace()
+        or unicodedata.category(character) in ("Cc", "Cf", "Cs")
     ):
         assert not _accepted(user_id)
 
@@ -212,3 +225,9 @@ def test_what_the_database_numbers_does_not_change_its_meaning() -> None:
     assert [(role.name, role.value) for role in Role] == [("MEMBER", 0), ("ADMIN", 1), ("OWNER", 2)]
     assert (Level.DELIVERED, Level.READ) == (1, 2)
     assert GROUP_PREFIX == "group_"
+
+
+def test_a_line_has_no_breaks_and_no_controls() -> None:
+    assert is_one_line("Résumé \N{FAMILY} 群 x\u200dy")
+    for bad in ("a\nb", "a\rb", "a\x85b", "a\u2028b", "a\u2029b", "a\x00b", "a\x1bb"):
+        assert not is_one_line(bad)

@@ -21,6 +21,7 @@ from imserver.domain.frames import (
     invitation_push,
 )
 from imserver.domain.model import Event, Group, Invitation, Role, check_user_id, rfc3339
+from imserver.domain.sentences import added
 from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
 from imserver.service.groups.membership import (
     check_description,
@@ -203,7 +204,7 @@ class Add(_Announced):
         self._most = most
 
     def apply(self, tx: Transaction) -> tuple[Notice, ...]:
-        """Admit them, each with a message of their own.
+        """Admit them, with one message for all.
 
         Raises:
             ApiError: `too_large` for more than a group may have; `not_found`, where somebody has
@@ -213,14 +214,14 @@ class Add(_Announced):
         new = [user for user in self._users if user not in roster.members]
         if len(roster.members) + len(new) > self._most:
             raise ApiError(Code.TOO_LARGE, f"A group has at most {self._most} members")
-        notices = []
-        for user, uid in [(user, tx.addressee(user)) for user in new]:
+        if not new:
+            return ()
+        newcomers = [(user, tx.addressee(user), Role.MEMBER) for user in new]
+        for _, uid, _ in newcomers:
             tx.take_invitation(roster.cid, uid)
-            roster = tx.admit(roster, [(user, uid, Role.MEMBER)], tx.next_seq)
-            notices.append(
-                announce(tx, roster, f"{self.by} added {user}", Event("added", user, self.by))
-            )
-        return tuple(notices)
+        roster = tx.admit(roster, newcomers, tx.next_seq)
+        event = Event("added", new[0], self.by, user_ids=new if len(new) > 1 else None)
+        return (announce(tx, roster, added(self.by, new), event),)
 
 
 def remove_member(engine: Engine, caller: Caller, request: MemberRef) -> Remove:

@@ -29,6 +29,7 @@ from imserver.domain.model import (
     Group,
     Role,
     check_user_id,
+    is_one_line,
 )
 from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.notices import Notice, announce
@@ -68,6 +69,8 @@ def check_name(name: str) -> str:
     """
     if not 1 <= len(name) <= MAX_GROUP_NAME:
         raise ApiError(Code.INVALID_REQUEST, f"name must have 1 to {MAX_GROUP_NAME} characters")
+    if not is_one_line(name):
+        raise ApiError(Code.INVALID_REQUEST, "name must not contain control characters")
     return name
 
 
@@ -81,6 +84,10 @@ def check_description(description: str) -> str:
         raise ApiError(
             Code.INVALID_REQUEST,
             f"description must have at most {MAX_GROUP_DESCRIPTION} characters",
+        )
+    if not all(is_one_line(line) for line in description.split("\n")):
+        raise ApiError(
+            Code.INVALID_REQUEST, "description must not contain control characters but line feeds"
         )
     return description
 

@@ -1,4 +1,4 @@
-"""Groups, for their owners and admins."""
+"""Groups, for their owners and admins, and for those whom they invite."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Final
 
 from imserver.domain import frames
 from imserver.domain.errors import Code
-from imserver.service.engine import Operation, Rest, Who, Write
+from imserver.service.engine import Operation, Read, Rest, Who, Write
 from imserver.service.groups import governance
+from imserver.service.groups import membership as groups
 from imserver.service.operations.grouping import by_members
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -88,5 +89,23 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         rest=Rest("POST", "/api/v1/groups/{group_id}/invitations"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND),
         handle=governance.invite,
+    ),
+    Read(
+        name="list_invitations",
+        summary="List the caller's invitations",
+        request=frames.Nothing,
+        answer=frames.Invitations,
+        ws="list_invitations",
+        rest=Rest("GET", "/api/v1/invitations"),
+        handle=groups.list_invitations,
+    ),
+    Write(
+        name="decline_invitation",
+        summary="Give an invitation back",
+        request=frames.GroupRef,
+        answer=frames.Success,
+        ws="decline_invitation",
+        rest=Rest("DELETE", "/api/v1/invitations/{group_id}"),
+        handle=groups.decline_invitation,
     ),
 )

@@ -80,22 +80,4 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         rest=Rest("GET", "/api/v1/groups"),
         handle=groups.list_groups,
     ),
-    Read(
-        name="list_invitations",
-        summary="List the caller's invitations",
-        request=frames.Nothing,
-        answer=frames.Invitations,
-        ws="list_invitations",
-        rest=Rest("GET", "/api/v1/invitations"),
-        handle=groups.list_invitations,
-    ),
-    Write(
-        name="decline_invitation",
-        summary="Give an invitation back",
-        request=frames.GroupRef,
-        answer=frames.Success,
-        ws="decline_invitation",
-        rest=Rest("DELETE", "/api/v1/invitations/{group_id}"),
-        handle=groups.decline_invitation,
-    ),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from imserver.store.queries import COVERED
+
 # -- what goes --------------------------------------------------------------------------------
 
 OLDEST: Final = "SELECT seq, cid, sender_uid, sent_ms FROM message ORDER BY seq LIMIT ?"
@@ -29,9 +31,9 @@ REACHED: Final = """
     WHERE w.cid = ?1 AND w.delivered_seq >= ?2 AND w.delivered_seq >= i.from_seq
 """
 REACHED_APART: Final = "SELECT uid, seq FROM selective_ack WHERE cid = ?1 AND seq BETWEEN ?2 AND ?3"
-OTHERS: Final = """
-    SELECT 1 FROM member w JOIN membership i ON i.uid = w.uid AND i.cid = w.cid
-    WHERE w.cid = ?1 AND w.uid <> ?2 AND i.from_seq <= ?3 AND (i.to_seq IS NULL OR i.to_seq >= ?3)
+OTHERS: Final = f"""
+    SELECT 1 FROM member w
+    WHERE w.cid = ?1 AND w.uid <> ?2 AND {COVERED.format(uid="w.uid", cid="w.cid", seq="?3")}
     LIMIT 1
 """
 DROP_MESSAGE: Final = "DELETE FROM message WHERE seq = ?"

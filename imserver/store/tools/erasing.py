@@ -18,6 +18,7 @@ import apsw
 from msgspec import json, structs
 
 from imserver.domain.model import MESSAGE_TYPES, Event
+from imserver.domain.sentences import added
 from imserver.store import queries, reading
 from imserver.store.database import StoreError
 from imserver.store.retention import removal
@@ -43,7 +44,8 @@ _CONVERSATIONS: Final = """
 _NOTICES: Final = """
     SELECT seq, content, event FROM message
     WHERE cid = ?1 AND seq > ?2 AND type = ?3 AND event IS NOT NULL
-      AND (event ->> 'user_id' = ?4 OR event ->> 'by' = ?4)
+      AND (event ->> 'user_id' = ?4 OR event ->> 'by' = ?4
+           OR EXISTS (SELECT 1 FROM json_each(event, '$.user_ids') WHERE value = ?4))
     ORDER BY seq LIMIT ?5
 """
 _REWRITE_NOTICE: Final = "UPDATE message SET content = ?2, event = ?3 WHERE seq = ?1"
@@ -140,8 +142,13 @@ def _rewrite_notices(db: apsw.Connection, cid: int, old: str, new: str) -> None:
                 event,
                 user_id=new if event.user_id == old else event.user_id,
                 by=new if event.by == old else event.by,
+                user_ids=event.user_ids
+                and [new if user == old else user for user in event.user_ids],
             )
-            sentence = _reworded(content, event, old, new)
+            if renamed.user_ids:
+                sentence = added(renamed.by, renamed.user_ids)
+            else:
+                sentence = _reworded(content, event, old, new)
             db.execute(_REWRITE_NOTICE, (seq, sentence, json.encode(renamed).decode()))
         after = rows[-1][0]
 
