@@ -22,7 +22,7 @@ export default [
       'no-shadow': 'error',
       'no-unreachable': 'error',
       'no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
-      'no-use-before-define': ['error', { functions: false, classes: false }],
+      'no-use-before-define': ['error', { functions: false, classes: false, variables: false }],
       'no-var': 'error',
       'object-shorthand': 'error',
       'prefer-const': 'error',

@@ -221,14 +221,16 @@ export class Client {
   #connection(timeout) {
     return new Promise((resolve, reject) => {
       const end = performance.now() + timeout;
+      /** @type {() => void} */
       const settle = () => {
         if (this.line) resolve(this.line);
         else if (this.isOver) reject(this.state.error ?? new Closed());
         else if (performance.now() < end) return;
         else reject(new ConnectionLost('there is no connection'));
+        clearTimeout(timer);
         this.awaiting.delete(settle);
       };
-      setTimeout(settle, timeout + 1);
+      const timer = setTimeout(settle, timeout + 1);
       this.awaiting.add(settle);
       settle();
     });

@@ -28,7 +28,7 @@ export class Server {
     const kept = Object.entries(process.env).filter(([name]) => !name.startsWith('IMSERVER_'));
     const child = spawn(PYTHON, ['-m', 'imserver', '--port', String(this.port), '--data', 'data'], {
       cwd: this.folder,
-      env: { ...Object.fromEntries(kept), PYTHONPATH: TOP, ...this.settings },
+      env: { ...Object.fromEntries(kept), PYTHONPATH: process.env.PYTHONPATH ?? TOP, ...this.settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.process = child;
