@@ -147,6 +147,14 @@ async def _(stage: Stage) -> None:
         assert await bob.get_message(sent["id"]) == sent
 
 
+@scenario("search_messages")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.send("bob", "lunch today")
+        page = await alice.call("search_messages", {"q": "lunch"})
+        assert [hit["message"]["content"] for hit in page["hits"]] == ["lunch today"]
+
+
 @scenario("ack")
 async def _(stage: Stage) -> None:
     async with stage.act("alice") as alice, stage.act("bob") as bob:
@@ -314,6 +322,18 @@ async def _(stage: Stage) -> None:
 async def _(stage: Stage) -> None:
     async with stage.act("alice") as alice:
         await alice.send("bob", "x" * (64 * 1024 + 1))
+
+
+@refusal("search_messages", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.call("search_messages", {"q": "lunch", "cursor": "x"})
+
+
+@refusal("search_messages", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("mallory") as mallory:
+        await mallory.call("search_messages", {"q": "lunch", "group_id": "group_none"})
 
 
 @refusal("get_message", Code.NOT_FOUND)
