@@ -38,11 +38,9 @@ def about(**fields: Any) -> None:
     _about.set(fields)
 
 
-def also_about(**fields: Any) -> None:
-    """More of what the work is about, if it was said what it is."""
-    known = _about.get()
-    if known is not None:
-        known.update(fields)
+def about_nothing() -> None:
+    """That work is over: this task goes on to something else."""
+    _about.set(None)
 
 
 def what_about() -> dict[str, Any]:

@@ -49,20 +49,23 @@ from imserver.store.writer import Writer
 from imserver.transport.edge import Edge
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
-from imserver.transport.http import RestLane
+from imserver.transport.http1 import Http1Lane, Times
 from imserver.transport.listeners import Listener, listen_tcp, listening_unix
 from imserver.transport.metrics import Metrics
 from imserver.transport.proxies import Proxies
+from imserver.transport.pump import Pump
 from imserver.transport.requests import Requests
-from imserver.transport.rest import build_app
+from imserver.transport.rest import Rest
+from imserver.transport.routes import Routes
+from imserver.transport.self_description import self_description
 from imserver.transport.tls import Certificate, TlsError
 from imserver.transport.ws import WebSocketLane
-from imserver.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from imserver.store.database import Database
+    from imserver.transport.http2_lane import Http2Lane
 
 logger = logging.getLogger(__name__)
 
@@ -196,20 +199,40 @@ async def open_server(
         proxies = Proxies(config.proxies)
         room = room_for_connections(config.limits.connections)
         gate = _gate(config, room) if config.limits_admission else None
-        lane = WebSocketLane(
+        pump = Pump(hub.flush)
+        websockets = WebSocketLane(
             engine,
             pages,
             proxies,
             gate,
+            pump,
             frame_bytes=config.limits.frame_bytes,
             header_bytes=config.limits.header_bytes,
             handshake_timeout=config.timeouts.request_head,
             access_log=config.log.access,
         )
-        edge = _edge(config, engine, lane, pages, proxies, gate, room, database)
+        rest = _rest(config, engine, pages, proxies, gate, database)
+        times = Times(
+            head=config.timeouts.request_head,
+            body=config.timeouts.request_body,
+            idle=config.timeouts.rest_idle,
+        )
+        header_bytes = config.limits.header_bytes
+        http1 = Http1Lane(rest, pump, times, hub.flush, header_bytes=header_bytes)
+        edge = Edge(
+            websockets,
+            http1,
+            lambda: _http2(rest, times, header_bytes),
+            proxies,
+            head_timeout=config.timeouts.request_head,
+            most_connections=room,
+            gate=gate,
+            refusals=engine.refusals,
+        )
         async with trio.open_nursery() as storing:
             await storing.start(writer.run)
-            storing.start_soon(lane.run)
+            storing.start_soon(pump.run)
+            storing.start_soon(http1.run)
             first_password = None if accounts is None else await begin(accounts, engine)
             if config.backup.every and listening:
                 storing.start_soon(_backups(config, clock).run)
@@ -281,43 +304,32 @@ def _unix_listeners(config: Config, stack: ExitStack) -> list[Listener]:
     return listeners
 
 
-def _edge(
+def _rest(
     config: Config,
     engine: Engine,
-    lane: WebSocketLane,
     pages: Pages,
     proxies: Proxies,
     gate: Gate | None,
-    room: int,
     database: Database,
-) -> Edge:
+) -> Rest:
     requests = Requests(access_log=config.log.access, refusals=engine.refusals)
     metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
-    app = build_app(
+    return Rest(
         engine,
         pages,
-        metrics,
-        version=__version__,
-        body_bytes=config.limits.body_bytes,
-        body_timeout=config.timeouts.request_body,
-    )
-    rest = RestLane(
-        app,
+        proxies,
+        Routes(self_description(engine.identity.scheme, metrics)),
         requests,
-        proxies,
         gate,
-        idle_timeout=config.timeouts.rest_idle,
-        header_bytes=config.limits.header_bytes,
+        body_bytes=config.limits.body_bytes,
     )
-    return Edge(
-        lane,
-        rest,
-        proxies,
-        head_timeout=config.timeouts.request_head,
-        most_connections=room,
-        gate=gate,
-        refusals=engine.refusals,
-    )
+
+
+def _http2(rest: Rest, times: Times, header_bytes: int) -> Http2Lane:
+    # Here, so that a server to which nobody speaks HTTP/2 runs without what serves it.
+    from imserver.transport.http2_lane import Http2Lane
+
+    return Http2Lane(rest, times, header_bytes=header_bytes)
 
 
 def _accounts(auth: Auth, hub: Hub, clock: Callable[[], int]) -> Accounts:

@@ -1,8 +1,9 @@
-"""One port, two lanes: accepts connections and gives each to the lane its first line asks for.
+"""One port, three lanes: accepts connections and gives each to the lane it asks for.
 
-`GET /ws` goes to the WebSocket lane, everything else to the REST lane, with what was read to
-decide. (Peeking would spin on a half-sent line.) A request for `/ws` that comes later, on a
-kept-alive connection, as reverse proxies send it, is handed back by the REST lane.
+HTTP/2 is agreed on in the TLS handshake. Otherwise the first line decides: `GET /ws` goes to the
+WebSocket lane, everything else to that of HTTP/1.1, with what was read to decide. (Peeking would
+spin on a half-sent line.) A request for `/ws` that comes later, on a kept-alive connection, as
+reverse proxies send it, is handed back by the lane of HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import socket
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-import h11
 import trio
 from msgspec.structs import replace
 
@@ -20,15 +20,15 @@ from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import Peer
 from imserver.tally import Refusals
 from imserver.transport import tls, ws
-from imserver.transport.http import take_the_rest
 from imserver.transport.listeners import who_connected
-from imserver.transport.sockets import receive, refusal
+from imserver.transport.sockets import receive, refusal, take_the_rest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from imserver.transport.gate import Gate
-    from imserver.transport.http import RestLane
+    from imserver.transport.http1 import Http1Lane
+    from imserver.transport.http2_lane import Http2Lane
     from imserver.transport.listeners import Listener
     from imserver.transport.proxies import Proxies
     from imserver.transport.tls import Certificate
@@ -51,7 +51,8 @@ class Edge:
     def __init__(
         self,
         websockets: ws.WebSocketLane,
-        rest: RestLane,
+        http1: Http1Lane,
+        http2: Callable[[], Http2Lane],
         proxies: Proxies,
         *,
         head_timeout: float,
@@ -60,7 +61,9 @@ class Edge:
         refusals: Refusals | None = None,
     ) -> None:
         self._websockets = websockets
-        self._rest = rest
+        self._http1 = http1
+        self._make_http2 = http2  # when the first client speaks it
+        self._http2: Http2Lane | None = None
         self._proxies = proxies
         self._head_timeout = head_timeout
         self._most_connections = most_connections
@@ -115,7 +118,9 @@ class Edge:
         for greeting in self._greetings:
             greeting.cancel()
         self._websockets.retire()
-        await self._rest.retire()
+        self._http1.retire()
+        if self._http2 is not None:
+            await self._http2.retire()
 
     def _gate_for(self, peer: Peer) -> Gate | None:
         # All of a proxy's clients come from its address, and a Unix socket has none.
@@ -136,7 +141,7 @@ class Edge:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 90_000)
             if peer.operator:
                 peer = replace(peer, os_user=await who_connected(sock))
-            head = b""
+            head, speaks_http2 = b"", False
             begun = bytearray()
             with self._greeting() as greeting:
                 if certificate is not None:
@@ -144,21 +149,23 @@ class Edge:
                         return
                     sock = secure = certificate.wrap(sock)
                     await tls.shake_hands(secure)
-                head = await self._read_request_line(sock, begun)
+                    speaks_http2 = secure.selected_alpn_protocol() == tls.HTTP2
+                if not speaks_http2:
+                    head = await self._read_request_line(sock, begun)
             if greeting.cancelled_caught and begun and not self._retired:
                 self._refusals.count("connection", _TOO_SLOW)
                 _say(sock, _TOO_SLOW)
                 await take_the_rest(sock)
-            if not head:
+            if speaks_http2 and not self._retired:
+                assert isinstance(sock, tls.TlsSocket)
+                await self._lane_of_http2().serve(sock, peer)
                 return
-            if not _asks_for_websocket(sock, head):
-                head = await self._rest.serve(sock, head, peer)
+            if head and not head.startswith((b"GET /ws ", b"GET /ws?")):
+                head = await self._http1.serve(sock, head, peer)
             if head:
                 await self._websockets.serve(sock, head, peer)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("a connection broke", exc_info=True)
-        except* h11.ProtocolError:
-            logger.debug("a client broke HTTP", exc_info=True)
         except* Exception:
             logger.exception("a connection failed")
         finally:
@@ -166,6 +173,11 @@ class Edge:
             if (gate := self._gate_for(peer)) is not None:
                 gate.leave(peer.address)
             sock.close()
+
+    def _lane_of_http2(self) -> Http2Lane:
+        if self._http2 is None:
+            self._http2 = self._make_http2()
+        return self._http2
 
     @contextmanager
     def _greeting(self) -> Iterator[trio.CancelScope]:
@@ -195,12 +207,6 @@ class Edge:
                 return b""
             head += data
         return bytes(head)
-
-
-def _asks_for_websocket(sock: socket.socket, head: bytes) -> bool:
-    if isinstance(sock, tls.TlsSocket) and sock.selected_alpn_protocol() == tls.HTTP2:
-        return False
-    return head.startswith((b"GET /ws ", b"GET /ws?"))
 
 
 def _say(sock: socket.socket, error: ApiError) -> None:

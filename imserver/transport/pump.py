@@ -1,4 +1,4 @@
-"""One task that waits for all WebSockets at once, and lets each readable one take its bytes.
+"""One task that waits for all connections at once, and lets each readable one take its bytes.
 
 A task switch, a registration and its withdrawal for every frame are what a readiness wait in each
 connection's own task costs; here they are shared by all that became readable together. What may

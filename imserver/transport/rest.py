@@ -1,4 +1,14 @@
-"""REST: the quart-trio application, its routes derived from the operations table."""
+"""What REST requests come to: the rules that hold whichever version of HTTP carries them.
+
+A lane reads a head and calls `begin`. If there is no answer yet it reads the body and calls `start`
+for an operation, or `serve` for a raw route; `finish` completes the answer's headers.
+
+Laws:
+
+- Each rule stands here or in `service`, never in a lane.
+- Rules that need the head alone are applied before a body is read.
+- Nothing raises: whatever fails becomes an answer. (A body that breaks off has nobody to answer.)
+"""
 
 from __future__ import annotations
 
@@ -8,214 +18,206 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import trio
-from quart import Response, request
-from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException
 
 from imserver import log
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, Code
 from imserver.service.callers import admit, charge, settle
-from imserver.service.engine import Caller, Engine, Immediate, Operation, Write
-from imserver.service.identity.modes import USER_HEADER
-from imserver.service.operations import OPERATIONS
-from imserver.transport.http import ESCAPED_SLASH
-from imserver.transport.openapi import describe
-from imserver.transport.requests import REQUEST_ID_HEADER
-from imserver.transport.sockets import retry_after
+from imserver.service.engine import Caller, Engine, Immediate, Operation, Procedure, Read, Write
+from imserver.transport import answers
+from imserver.transport.proxies import FORWARDED_FOR
+from imserver.transport.routes import JSON, Answer, RawCall, RawRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from werkzeug.datastructures import Headers
-    from werkzeug.routing import Map
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from imserver.domain.model import Peer
+    from imserver.transport.heads import Head
     from imserver.service.identity.pages import Pages
-    from imserver.transport.metrics import Metrics
+    from imserver.transport.gate import Gate
+    from imserver.transport.proxies import Proxies
+    from imserver.transport.requests import Request, Requests
+    from imserver.transport.routes import Match, Route, Routes
 
 logger = logging.getLogger(__name__)
 
+NO_SUCH_PATH: Final = ApiError(Code.NOT_FOUND, "There is no such path")
+BODY_TOO_LARGE: Final = ApiError(Code.TOO_LARGE, "The body is too large")
+BODY_TOO_SLOW: Final = ApiError(Code.TOO_SLOW, "The body took too long to arrive")
 _PAUSE: Final = 0.5  # seconds, at most, before a request that came too early is refused
-IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
-# Nothing here is a page: no browser is to take it for one, frame it, or keep it.
-_SECURITY_HEADERS: Final = (
-    ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"),
-    ("Referrer-Policy", "no-referrer"),
-    ("X-Content-Type-Options", "nosniff"),
-)
-_PREFLIGHT: Final = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
-    "Access-Control-Allow-Headers": f"Authorization, Content-Type, {USER_HEADER}, "
-    f"{IDEMPOTENCY_HEADER}, {REQUEST_ID_HEADER}",
-    "Access-Control-Max-Age": "600",  # seconds
-}
-_HTTP_CODES: Final = {
-    404: ApiError(Code.NOT_FOUND, "There is no such path"),
-    405: ApiError(Code.METHOD_NOT_ALLOWED),
-    408: ApiError(Code.TOO_SLOW, "The body took too long to arrive"),
-    413: ApiError(Code.TOO_LARGE, "The body is too large"),
-    415: ApiError(Code.UNSUPPORTED_MEDIA_TYPE),
-    500: ApiError(Code.INTERNAL),
-}
 
 
-def build_app(
-    engine: Engine,
-    pages: Pages,
-    metrics: Metrics | None,
-    *,
-    version: str,
-    body_bytes: int,
-    body_timeout: float,
-) -> QuartTrio:
-    """The application: one route an operation, JSON in every answer, errors included.
+class Call:
+    """One request under way, and what was found out about it so far."""
 
-    With `metrics` there is `/metrics` too, which speaks the text that Prometheus reads.
-    """
-    app = _bare_app()
-    app.url_map = _routes(metrics is not None)
-    app.config["MAX_CONTENT_LENGTH"] = body_bytes
-    app.config["BODY_TIMEOUT"] = body_timeout
-    app.register_error_handler(HTTPException, partial(_http_refusal, engine))
+    __slots__ = ("answer", "caller", "head", "match", "origin", "path", "request", "route")
 
-    async def look_at_origin() -> Response | None:
+    def __init__(self, head: Head, request: Request, caller: Caller) -> None:
+        self.head = head
+        self.request = request
+        self.caller = caller  # nobody yet, from where it came
+        self.origin: str | None = None  # of the page that asks, which may read the answer
+        self.match: Match | None = None
+        self.route: Route | None = None
+        self.answer: Answer | None = None  # known before the body is
+
+    @property
+    def raw(self) -> RawRoute | None:
+        """The route, if it is no operation's."""
+        return self.route if isinstance(self.route, RawRoute) else None
+
+
+class Rest:
+    """Applies the rules, and does what is asked."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        pages: Pages,
+        proxies: Proxies,
+        routes: Routes,
+        requests: Requests,
+        gate: Gate | None,
+        *,
+        body_bytes: int,
+    ) -> None:
+        self._engine = engine
+        self._pages = pages
+        self._proxies = proxies
+        self._routes = routes
+        self.requests = requests
+        self._gate = gate  # None: an address may ask as much at once as it likes
+        self.body_bytes = body_bytes  # of an operation's request
+
+    # -- with the head alone ------------------------------------------------------------------
+
+    def begin(self, head: Head, peer: Peer) -> Call:
+        """Find out what a request asks for and whether it may; `peer` is its connection's."""
+        client = peer
+        if peer.proxied:
+            forwarded = (value.decode("latin-1") for value in head.values(FORWARDED_FOR))
+            client = self._proxies.client(peer, forwarded)
+        call = Call(head, self.requests.begin(head, client), Caller("", peer=client))
         try:
-            pages.check(request.scope["state"]["connected"], partial(_given, request.headers))
+            self._pages.check(peer, head.values)
+            call.origin = head.text("Origin")
+            call.match = match = self._routes.find(head)
+            if match is None:
+                raise NO_SUCH_PATH
+            call.route = match.route(head.method)
+            if call.route is None and head.method == "OPTIONS" and call.origin is not None:
+                call.answer = answers.preflight(match)
+                return call
+            if call.route is None:
+                refused = self.refusal(ApiError(Code.METHOD_NOT_ALLOWED))
+                call.answer = refused._replace(headers=(("Allow", match.allowed),))
+                return call
+            call.caller = admit(self._engine, call.route, call.caller, head.values)
+            call.request.user_id = call.caller.user_id
         except ApiError as error:
-            return _refusal(engine, error)
-        origin = request.headers.get("Origin")
-        if origin and request.method == "OPTIONS" and pages.allows(origin):
-            return Response(b"", 204, headers=_PREFLIGHT)
+            call.answer = self.refusal(error)
+        except Exception:
+            call.answer = self._defect(call)
+        return call
+
+    # -- with the body ------------------------------------------------------------------------
+
+    def start(
+        self, call: Call, body: bytes, done: Callable[[Answer], None]
+    ) -> Callable[[], Awaitable[Answer]] | None:
+        """Do an operation: `done` gets the answer, now or later.
+
+        Unless something comes back: that is to be called and awaited for the answer, by a task of
+        the caller's.
+        """
+        operation, engine = call.route, self._engine
+        assert operation is not None
+        assert not isinstance(operation, RawRoute)
+        try:
+            asked = _request(operation, call, body)
+            charge(engine, operation, call.caller, asked)
+            if isinstance(operation, Immediate):
+                done(answers.json_answer(operation.handle(engine, call.caller, asked)))
+            elif isinstance(operation, Write):
+                change = operation.handle(engine, call.caller, asked)
+                if engine.writer.full:
+                    return partial(self._wait, call, partial(engine.write, change))
+                engine.submit(change, lambda result: done(self._answer(result)))
+            else:
+                return partial(self._wait, call, partial(self._ask, operation, call, asked))
+        except ApiError as error:
+            done(self.refusal(error))
+        except Exception:
+            done(self._defect(call))
         return None
 
-    async def finish(response: Response) -> Response:
-        response.headers.extend(_SECURITY_HEADERS)
-        origin = request.headers.get("Origin")
-        if origin and pages.allows(origin):
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = f"Retry-After, {REQUEST_ID_HEADER}"
-            response.headers["Vary"] = "Origin"
-        return response
+    async def _ask(self, operation: Read | Procedure, call: Call, asked: Any) -> bytes:
+        engine, caller = self._engine, call.caller
+        if self._gate is None or not caller.peer.address:
+            answer = await operation.handle(engine, caller, asked)
+        else:
+            async with self._gate.under_way(caller.peer.address):
+                answer = await operation.handle(engine, caller, asked)
+        settle(engine, operation, caller, answer)
+        return answer
 
-    app.before_request(look_at_origin)
-    app.after_request(finish)
-    for operation in OPERATIONS:
-        if operation.rest is not None:
-            app.view_functions[operation.name] = _view(engine, operation)
-    description = _description(version, tuple(engine.identity.scheme.items()))
-
-    async def openapi() -> Response:
-        return _json(description)
-
-    app.view_functions["openapi"] = openapi
-
-    if metrics is not None:
-
-        async def scrape() -> Response:
-            text, content_type = metrics.render(request.headers.get("Accept", ""))
-            return Response(text, content_type=content_type)
-
-        app.view_functions["metrics"] = scrape
-
-    async def not_ws() -> Response:
-        response = _refusal(engine, ApiError(Code.UPGRADE_REQUIRED))
-        response.headers["Upgrade"] = "websocket"
-        return response
-
-    app.view_functions["not_ws"] = not_ws
-    return app
-
-
-def _bare_app() -> QuartTrio:
-    app = QuartTrio("imserver", static_folder=None)
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # they would say that they are HTML
-    return app
-
-
-@cache
-def _routes(with_metrics: bool) -> Map:
-    """The paths and the names of their views. Compiled once: that takes longer than a start."""
-    app = _bare_app()
-    for operation in OPERATIONS:
-        if operation.rest is not None:
-            path = operation.rest.path.replace("{", "<").replace("}", ">")
-            app.add_url_rule(path, operation.name, methods=[operation.rest.method])
-    app.add_url_rule("/openapi.json", "openapi")
-    if with_metrics:
-        app.add_url_rule("/metrics", "metrics")
-    app.add_url_rule("/ws", "not_ws")
-    return app.url_map
-
-
-@cache
-def _description(version: str, scheme: tuple[tuple[str, str], ...]) -> bytes:
-    """The OpenAPI document; it is the same for every server with this security scheme."""
-    return msgspec.json.encode(describe(version, dict(scheme)))
-
-
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, content_type="application/json")
-
-
-def _refusal(engine: Engine, error: ApiError) -> Response:
-    engine.refusals.count("rest", error)
-    response = _json(frames.error_body(error), error.status)
-    if error.code is Code.UNAUTHORIZED and engine.identity.challenge is not None:
-        response.headers["WWW-Authenticate"] = engine.identity.challenge
-    if error.retry_after_ms is not None:
-        response.headers["Retry-After"] = retry_after(error.retry_after_ms)
-    return response
-
-
-async def _http_refusal(engine: Engine, error: HTTPException) -> Response:
-    status = error.code or 500
-    known = _HTTP_CODES.get(status)
-    response = _refusal(engine, known or ApiError(Code.INVALID_REQUEST))
-    if status in (408, 413):  # the rest of the body stays unread
-        response.headers["Connection"] = "close"
-    for name, value in error.get_headers():
-        if name.lower() == "allow":
-            response.headers[name] = value
-    return response
-
-
-def _view(engine: Engine, operation: Operation) -> Callable[..., Awaitable[Response]]:
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(operation.request)
-    takes_key = "client_msg_id" in _field_names(operation.request)
-
-    async def view(**segments: str) -> Response:
-        path = {name: value.replace(ESCAPED_SLASH, "/") for name, value in segments.items()}
+    async def _wait(self, call: Call, work: Callable[[], Awaitable[bytes]]) -> Answer:
+        log.about(**call.request.about())
         try:
-            headers = request.headers
-            peer: Peer = request.scope["state"]["peer"]
-            caller = admit(engine, operation, Caller("", peer=peer), partial(_given, headers))
-            log.also_about(user_id=caller.user_id)
-            call = await _request(operation, decoder, path)
-            if takes_key and (key := headers.get(IDEMPOTENCY_HEADER)):
-                call = _with_key(call, _utf8(key, IDEMPOTENCY_HEADER))
-            charge(engine, operation, caller, call)
-            if isinstance(operation, Immediate):
-                answer = operation.handle(engine, caller, call)
-            elif isinstance(operation, Write):
-                answer = await engine.write(operation.handle(engine, caller, call))
-            else:
-                answer = await operation.handle(engine, caller, call)
-                settle(engine, operation, caller, answer)
+            return answers.json_answer(await work())
         except ApiError as error:
-            if error.code is Code.RATE_LIMITED and error.retry_after_ms:
-                # A refusal costs as much as an answer: whoever does not wait is made to.
-                await trio.sleep(min(error.retry_after_ms / 1000, _PAUSE))
-            return _refusal(engine, error)
-        except HTTPException:
-            raise
+            return self.refusal(error)
         except Exception:
-            logger.exception("%s failed", operation.name)
-            return _refusal(engine, ApiError(Code.INTERNAL))
-        return _json(answer)
+            return self._defect(call)
+        finally:
+            log.about_nothing()
 
-    return view
+    async def serve(self, call: Call, body: AsyncIterator[bytes]) -> Answer | None:
+        """Ask a raw route; None if nobody is there any more to be answered."""
+        route = call.raw
+        assert route is not None
+        assert call.match is not None
+        log.about(**call.request.about())
+        try:
+            return await route.handle(RawCall(call.caller, call.head, call.match.path, body))
+        except ApiError as error:
+            return self.refusal(error)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            logger.debug("a body broke off", exc_info=True)
+            return None
+        except Exception:
+            return self._defect(call)
+        finally:
+            log.about_nothing()
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def _answer(self, result: bytes | ApiError) -> Answer:
+        if isinstance(result, ApiError):
+            return self.refusal(result)
+        return answers.json_answer(result)
+
+    def refusal(self, error: ApiError, *, closing: bool = False) -> Answer:
+        """The answer that refuses a request; it is counted."""
+        self._engine.refusals.count("rest", error)
+        answer = answers.refusal(error, self._engine.identity.challenge, closing=closing)
+        if error.code is Code.RATE_LIMITED and error.retry_after_ms:
+            # A refusal costs as much as an answer: a client that does not wait is made to.
+            return answer._replace(wait=min(error.retry_after_ms / 1000, _PAUSE))
+        return answer
+
+    def _defect(self, call: Call) -> Answer:
+        route = call.route
+        name = call.head.path if route is None or isinstance(route, RawRoute) else route.name
+        logger.exception("%s failed", name, extra=call.request.about())
+        return self.refusal(ApiError(Code.INTERNAL))
+
+    def finish(self, call: Call, answer: Answer) -> Answer:
+        """Complete an answer that is about to be sent."""
+        call.request.status = answer.status
+        if call.origin is not None:
+            answer = answers.shared(answer, call.origin, call.match)
+        return answer
 
 
 @cache
@@ -223,45 +225,50 @@ def _field_names(kind: type[msgspec.Struct]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(kind)}
 
 
-def _given(headers: Headers, name: str) -> list[bytes]:
-    # The framework reads header bytes as Latin-1, which loses nothing.
-    return [value.encode("latin-1") for value in headers.getlist(name)]
+@cache
+def _decoder(kind: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
-def _utf8(value: str, name: str) -> str:
-    try:
-        return value.encode("latin-1").decode()
-    except UnicodeError:
-        raise ApiError(Code.INVALID_REQUEST, f"{name} is not UTF-8") from None
+def _request(operation: Operation, call: Call, body: bytes) -> Any:
+    """The request of an operation, from the path, and the query (GET) or the body.
 
-
-async def _request(
-    operation: Operation, decoder: msgspec.json.Decoder[Any], path: dict[str, str]
-) -> Any:
-    """The request of an operation, from the path, the query (GET) or the body (POST)."""
+    Raises:
+        ApiError: `invalid_request`, `unsupported_media_type`.
+    """
     assert operation.rest is not None
-    kind = operation.request
+    assert call.match is not None
+    kind, path, head = operation.request, call.match.path, call.head
+    names = _field_names(kind)
     try:
         if operation.rest.method == "GET":
-            query = {name: value for name, value in request.args.items() if value != ""}
-            return msgspec.convert(query | path, kind, strict=False)
-        body = await request.get_data(cache=False)
-        if _field_names(kind) <= path.keys():
+            return msgspec.convert(head.parameters() | path, kind, strict=False)
+        if names <= path.keys():
             return msgspec.convert(path, kind)
-        mimetype = request.mimetype
-        if mimetype and mimetype != "application/json" and not mimetype.endswith("+json"):
+        media = (head.text("Content-Type") or "").partition(";")[0].strip().lower()
+        if media and media != JSON and not media.endswith("+json"):
             raise ApiError(Code.UNSUPPORTED_MEDIA_TYPE)
-        if not path:
-            return decoder.decode(body or b"{}")
-        fields = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-        return msgspec.convert(fields | path, kind)
+        if path:
+            fields = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+            asked = msgspec.convert(fields | path, kind)
+        else:
+            asked = _decoder(kind).decode(body or b"{}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise frames.malformed(error) from None
+    if "client_msg_id" in names and (keys := head.values(answers.IDEMPOTENCY_HEADER)):
+        return _with_key(asked, keys[0])
+    return asked
 
 
-def _with_key(call: Any, key: str) -> Any:
-    if call.client_msg_id not in (None, "", key):
+def _with_key(asked: Any, value: bytes) -> Any:
+    try:
+        key = value.decode()
+    except UnicodeError:
+        raise ApiError(Code.INVALID_REQUEST, f"{answers.IDEMPOTENCY_HEADER} is not UTF-8") from None
+    if not key:
+        return asked
+    if asked.client_msg_id not in (None, "", key):
         raise ApiError(
-            Code.INVALID_REQUEST, f"client_msg_id and {IDEMPOTENCY_HEADER} are not the same"
+            Code.INVALID_REQUEST, f"client_msg_id and {answers.IDEMPOTENCY_HEADER} are not the same"
         )
-    return msgspec.structs.replace(call, client_msg_id=key)
+    return msgspec.structs.replace(asked, client_msg_id=key)

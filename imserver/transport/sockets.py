@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READ_BYTES: Final = 16 * 1024  # asked for at once
+STALL: Final = 20.0  # seconds for a client to take a chunk of its answer
+_CHUNK: Final = 64 * 1024  # bytes
+_LINGER: Final = 1.0  # seconds that a connection may outlive its last answer
 
 
 def reset(sock: socket.socket) -> None:
@@ -52,6 +56,35 @@ async def send(sock: socket.socket, data: bytes) -> None:
         await trio.lowlevel.wait_writable(sock)
         with suppress(BlockingIOError):
             view = view[sock.send(view) :]
+
+
+async def send_steadily(sock: socket.socket, data: bytes) -> bool:
+    """Send all, as long as the client takes some of it; returns whether it took everything."""
+    for start in range(0, len(data), _CHUNK):
+        try:
+            with trio.move_on_after(STALL) as patience:
+                await send(sock, data[start : start + _CHUNK])
+        except OSError:
+            return False
+        if patience.cancelled_caught:
+            return False
+    return True
+
+
+def has_input(sock: socket.socket) -> bool:
+    """Whether something has come that was not read yet, or the end."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+async def take_the_rest(sock: socket.socket) -> None:
+    """Say that we have said all, and drop what the client still sends, if that does not go on."""
+    # Closing a socket with bytes unread resets it, which may overtake the answer.
+    with trio.move_on_after(_LINGER), suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        while await receive(sock):
+            pass
 
 
 def refusal(

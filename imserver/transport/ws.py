@@ -15,7 +15,6 @@ from imserver import log
 from imserver.domain.errors import ApiError, Code
 from imserver.transport import link
 from imserver.transport.proxies import FORWARDED_FOR
-from imserver.transport.pump import Pump
 from imserver.transport.sockets import receive, refusal, reset, send
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from imserver.service.identity.pages import Pages
     from imserver.transport.gate import Gate
     from imserver.transport.proxies import Proxies
+    from imserver.transport.pump import Pump
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger(log.ACCESS)
@@ -54,6 +54,7 @@ class WebSocketLane:
         pages: Pages,
         proxies: Proxies,
         gate: Gate | None,
+        pump: Pump,
         *,
         frame_bytes: int,
         header_bytes: int,
@@ -64,17 +65,13 @@ class WebSocketLane:
         self._proxies = proxies
         self._gate = gate  # what one client of a proxy may have and do
         self._engine = engine
-        self._pump = Pump(engine.hub.flush)
+        self._pump = pump
         self._frame_bytes = frame_bytes  # of one message, its fragments together
         self._header_bytes = header_bytes  # of the request that asks for the upgrade
         self._handshake_timeout = handshake_timeout  # seconds
         self._access_log = access_log  # whether the end of each session is logged
         self._greetings: set[trio.CancelScope] = set()  # of those whose handshake is under way
         self._retired = False
-
-    async def run(self) -> None:
-        """Read from all connections until cancelled; `serve` needs it running."""
-        await self._pump.run()
 
     def retire(self) -> None:
         """Let those go who have not opened their session yet; nobody opens one from now on."""

@@ -25,7 +25,7 @@ async def upgraded_late(server: Server) -> AsyncIterator[Socket]:
     async with await open_stream(server) as stream, trio.open_nursery() as tasks:
         await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""
-        while not answer.endswith(b"}"):
+        while not answer.endswith(b"}\n"):
             answer += await stream.receive_some()
         yield Socket(await wrap_client_stream(tasks, stream, "localhost", "/ws"))
         tasks.cancel_scope.cancel()

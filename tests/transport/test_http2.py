@@ -18,7 +18,7 @@ from h2.settings import SettingCodes
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.config import Limits, Timeouts
-from imserver.transport import http
+from imserver.transport import http2_lane
 from tests.contract import test_operations
 from tests.contract.api import REST
 from tests.support import clients, login, rest, running_server, servers
@@ -202,7 +202,7 @@ async def test_large_answers_go_through_small_windows() -> None:
 
 
 async def test_who_does_not_take_an_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_STALL", 0.2)
+    monkeypatch.setattr(http2_lane, "STALL", 0.2)
     async with running_server() as server, connected(server, window=0) as client:
         await client.ask(GET)
         await client.ended()

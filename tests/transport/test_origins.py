@@ -55,7 +55,7 @@ async def test_websockets_of_strange_pages_are_refused(origin: str, status: int)
         assert int(head.split()[1]) == status
 
 
-async def test_rest_calls_of_strange_pages_are_refused_and_cors_is_off() -> None:
+async def test_rest_calls_of_strange_pages_are_refused_and_those_of_this_machine_may_read() -> None:
     async with running_server() as server, rest(server, "alice") as alice:
         strange = {"Origin": "https://evil.example"}
         response = await alice.request("GET", "/health", headers=strange)
@@ -64,9 +64,16 @@ async def test_rest_calls_of_strange_pages_are_refused_and_cors_is_off() -> None
         near = {"Origin": "http://localhost:3000"}
         response = await alice.request("GET", "/health", headers=near)
         assert response.status_code == 200
-        assert not [name for name in response.headers if name.startswith("access-control")]
+        assert response.headers["access-control-allow-origin"] == near["Origin"]
         response = await alice.request("OPTIONS", "/api/v1/messages", headers=near)
-        assert response.status_code == 405
+        assert response.status_code == 204
+        assert response.headers["access-control-allow-methods"] == "POST"
+        assert response.headers["access-control-allow-origin"] == near["Origin"]
+        response = await alice.request("OPTIONS", "/no/such/path", headers=near)
+        assert response.status_code == 404
+        response = await alice.request("OPTIONS", "/api/v1/messages", headers=strange)
+        assert response.status_code == 403
+        assert not [name for name in response.headers if name.startswith("access-control")]
 
 
 async def test_pages_that_are_allowed_may_call_rest() -> None:

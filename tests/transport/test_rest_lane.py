@@ -11,7 +11,6 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.config import Limits, Timeouts
-from imserver.transport import http
 from tests.support import login, rest, running_server
 from tests.support.clients import PATIENCE
 from tests.transport.raw import open_raw
@@ -183,8 +182,7 @@ async def test_a_head_of_what_is_broken_has_no_body() -> None:
         await raw.end()
 
 
-async def test_half_a_body_and_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_ANSWER", 0.1)
+async def test_half_a_body_and_gone() -> None:
     async with running_server() as server, login(server, "bob") as bob:
         for vanish in (True, False):
             async with open_raw(server) as raw:

@@ -216,5 +216,5 @@ async def test_a_server_that_does_not_listen_is_its_programs_alone(tmp_path: Pat
                 raw = Raw(trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
                 await raw.send(b"GET /api/v1/admin/users HTTP/1.1\r\nHost: x\r\n\r\n")
                 status, _, body = await raw.answer()
-                assert (status, body) == (200, b'{"users":[],"has_more":false}')
+                assert (status, body) == (200, b'{"users":[],"has_more":false}\n')
     assert not (tmp_path / "backups").exists()

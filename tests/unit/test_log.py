@@ -48,13 +48,14 @@ def test_a_stack_is_told_in_both() -> None:
 
 def test_what_the_task_is_about_stands_in_its_records_and_in_no_others() -> None:
     def work() -> logging.LogRecord:
-        log.about(request_id="abc")
-        log.also_about(user_id="alice")
-        return record(user_id="said at the place")
+        log.about(request_id="abc", user_id="alice")
+        made = record(user_id="said at the place")
+        log.about_nothing()
+        assert not hasattr(record(), "request_id")
+        return made
 
     inside = contextvars.copy_context().run(work)
     assert (inside.request_id, inside.user_id) == ("abc", "said at the place")
-    log.also_about(user_id="nobody's")  # nothing is at work here
     assert not hasattr(record(), "request_id")
     assert not hasattr(record(), "user_id")
 

@@ -1,0 +1,494 @@
+"""One HTTP/1.1 connection: requests in, answers out, in order.
+
+Laws:
+
+- One request is under way at a time; what comes meanwhile is parsed when its turn comes. So a
+  client's requests see what those before them did, and its answers come in order.
+- `_work` never waits. What may is put into `_pause`, and the connection's own task awaits it.
+- Bytes are read only while there is use for them: what a client sends ahead is bounded.
+- Every answer leaves the connection in a state that both sides agree on, or closes it: a body that
+  was not read, a fault, an answer that ended early.
+
+Where a connection stands, and what ends it:
+
+| state | it waits for | deadline | then |
+|---|---|---|---|
+| idle | a request | `idle` | closed |
+| in a head | its rest | `head` | 408, closed |
+| in a body | its rest | `body` | 408, closed |
+| at work | the writer, a reader, a route | none | |
+| answering | the client, to take it | 20 s for each 64 KiB | closed |
+| over | nothing | | `run` returns |
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from imserver import log
+from imserver.domain.errors import ApiError, Code
+from imserver.transport import answers
+from imserver.transport.http1_reader import RequestReader
+from imserver.transport.outgoing import Outgoing, head_of
+from imserver.transport.raw_body import RawBody
+from imserver.transport.rest import BODY_TOO_LARGE, BODY_TOO_SLOW
+from imserver.transport.sockets import READ_BYTES
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterable, Awaitable, Callable
+
+    from imserver.domain.model import Peer
+    from imserver.transport.http1 import Times
+    from imserver.transport.http1_reader import Incoming
+    from imserver.transport.pump import Pump
+    from imserver.transport.rest import Call, Rest
+    from imserver.transport.routes import Answer
+
+logger = logging.getLogger(__name__)
+
+_AHEAD_BYTES: Final = 64 * 1024  # of a raw route's body that waits, and of answers put together
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TOO_SLOW: Final = ApiError(Code.TOO_SLOW)
+_IDLE, _HEAD, _BODY, _WORK = "idle", "head", "body", "work"
+
+
+class Exchanges:
+    """Owner of what one client asked and has not been answered yet."""
+
+    __slots__ = ("_ahead", "_busy", "_call", "_called", "_eof", "_failure", "_out",
+                 "_over", "_pause", "_peer", "_pump", "_raw", "_reader", "_rest", "_retired",
+                 "_sock", "_stage", "_times", "_watching", "_working", "deadline", "unread",
+                 "upgrade")  # fmt: skip
+
+    def __init__(
+        self,
+        rest: Rest,
+        pump: Pump,
+        sock: socket.socket,
+        peer: Peer,
+        times: Times,
+        header_bytes: int,
+    ) -> None:
+        self._rest = rest
+        self._pump = pump
+        self._sock = sock
+        self._peer = peer
+        self._times = times
+        self._reader = RequestReader(header_bytes)
+        self._ahead = b""  # read, and not parsed yet
+        self._call: Call | None = None  # of the first request
+        self._busy = False  # its answer is being made
+        self._raw: RawBody | None = None  # its body, if a raw route reads it
+        self._out = Outgoing(sock)
+        self._pause: Callable[[], Awaitable[None]] | None = None  # for the connection's own task
+        self._called = trio.Event()  # it has something to do
+        self._working = False  # `_work` is under way
+        self._watching = False
+        self._stage = ""  # see the table: for what the deadline is
+        self._retired = False
+        self._eof = False  # the client has said all
+        self._over = False  # nothing more is taken or said
+        self._failure: Exception | None = None  # ours
+        self.deadline = inf  # by trio's clock; see the table
+        self.unread = False  # the client may still be sending
+        self.upgrade = b""  # the head of a request for a WebSocket, and what came behind it
+
+    async def run(self, head: bytes, flush: Callable[[], None]) -> None:
+        """Answer until the connection is over; `head` is what was read of it already."""
+        self._reader.feed(head)
+        self._work()
+        while True:
+            if self._pause is not None:
+                await self._pause()
+                self._pause = None
+                self._work()
+                flush()
+            elif self._over:
+                return
+            else:
+                await self._called.wait()
+                self._called = trio.Event()
+                if self._failure is not None:
+                    raise self._failure
+
+    def end(self) -> None:
+        """Let go of everything; whatever is still answered is answered to nobody."""
+        self._over = True
+        self._unwatch()
+        call, self._call = self._call, None
+        if call is not None:
+            self._rest.requests.end(call.request)
+        self._reader.close()
+
+    def retire(self) -> None:
+        """Let go at once of a client that has asked nothing, else after its answer."""
+        self._retired = True
+        if not (self._reader.requests or self._ahead or self._working):
+            self._finish()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.deadline = inf
+        if self._raw is not None:
+            self._raw.expire()
+            return
+        if self._call is not None:
+            self._refuse_rest(BODY_TOO_SLOW)
+            return
+        if self._reader.begun:
+            self._say_fault(408, _TOO_SLOW)
+        self._finish()
+        self._work()
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    def _resolve(self, answer: Answer) -> None:
+        """`_answered`, for the writer, which goes on when this returns."""
+        try:
+            self._answered(answer)
+        except Exception as failure:
+            self._fail(failure)
+
+    def _readable(self) -> None:
+        """Take what has come; called by the pump, which goes on when this returns."""
+        try:
+            try:
+                data = self._sock.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._vanished()
+                return
+            if not data:
+                self._eof = True
+            elif self._feedable:
+                self._reader.feed(data)
+            else:
+                self._ahead += data
+            if self._raw is not None:
+                self._raw.wake()
+            self._work()
+        except Exception as failure:
+            self._fail(failure)
+
+    def _fail(self, failure: Exception) -> None:
+        """A defect of ours: it ends this connection, and not whoever called."""
+        self._failure = failure
+        self._unwatch()
+        self._called.set()
+
+    @property
+    def _feedable(self) -> bool:
+        """Whether the parser may go on: no whole request waits, and there is room for a body."""
+        if self._ahead or self._reader.rest:
+            return False
+        requests = self._reader.requests
+        if not requests:
+            return True
+        first = requests[0]
+        return not first.complete and (self._raw is None or len(first.body) < _AHEAD_BYTES)
+
+    def _vanished(self) -> None:
+        self._eof = True
+        if self._raw is not None:
+            self._raw.wake()
+        elif not self._busy:
+            self._finish()
+        self._unwatch()
+
+    def _settle(self) -> None:
+        """Read on, or not, and say until when."""
+        if self._over:
+            self._unwatch()
+            self._called.set()
+            return
+        if self._pause is not None:
+            self._called.set()
+        wants = not self._eof and (self._feedable or len(self._ahead) < READ_BYTES)
+        if wants and not self._watching:
+            self._watching = True
+            self._pump.watch(self._sock, self._readable)
+        elif not wants:
+            self._unwatch()
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        reader, times = self._reader, self._times
+        if self._pause is not None or self._busy:
+            self._stage = _WORK
+            if self._raw is None:
+                self.deadline = inf
+        elif reader.requests:
+            self._enter(_BODY, times.body)
+        elif reader.begun:
+            self._enter(_HEAD, times.head)
+        else:
+            self._stage = ""
+            self._enter(_IDLE, times.idle)
+
+    def _enter(self, stage: str, seconds: float) -> None:
+        if self._stage is not stage:
+            self._stage = stage
+            self.deadline = trio.current_time() + seconds
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._pump.leave(self._sock)
+
+    # -- at work ----------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Go on with what has come, as far as nobody has to wait."""
+        self._working = True
+        try:
+            while not (self._over or self._busy or self._pause is not None or self._out.left):
+                if not self._go_on():
+                    break
+        finally:
+            self._working = False
+        self._out.flush()
+        if self._out.broken:
+            self._over = True
+        elif self._out.left and self._pause is None:
+            self._pause = self._out.drain
+        self._settle()
+
+    def _go_on(self) -> bool:
+        """One step; false if more has to come first."""
+        reader = self._reader
+        if not reader.requests:
+            if reader.fault is not None:
+                self._say_fault(reader.fault.status, reader.fault.error)
+                self._finish()
+            elif reader.rest:
+                reader.go_on()
+                return True
+            elif self._take_ahead():
+                return True
+            elif self._eof:
+                self._finish()
+            return False
+        incoming = reader.requests[0]
+        if incoming.discarded:
+            return self._discard(incoming)
+        if self._call is None:
+            self._begin(incoming)
+            return True
+        return self._go_on_with(incoming, self._call)
+
+    def _take_ahead(self) -> bool:
+        """Parse what was read ahead, if anything was."""
+        data, self._ahead = self._ahead, b""
+        if data:
+            self._reader.feed(data)
+        return bool(data)
+
+    def _begin(self, incoming: Incoming) -> None:
+        head = incoming.head
+        framed = incoming.upgrade and "websocket" in (head.text("Upgrade") or "").lower()
+        if framed and head.path == "/ws" and head.method == "GET":
+            self._hand_over(incoming)
+            return
+        self._call = call = self._rest.begin(head, self._peer)
+        if framed:  # it would go on with frames, whatever it is told
+            elsewhere = ApiError(Code.INVALID_REQUEST, "The WebSocket is at /ws")
+            call.answer = self._rest.refusal(elsewhere, closing=True)
+        if self._reader.fault is not None and not incoming.complete:
+            call.answer = self._rest.refusal(self._reader.fault.error, closing=True)
+        if call.answer is None and incoming.expects and call.raw is None and not incoming.complete:
+            if (incoming.length or 0) <= self._rest.body_bytes:
+                self._out.put(_CONTINUE)
+            incoming.expects = False
+
+    def _hand_over(self, incoming: Incoming) -> None:
+        head = incoming.head
+        target = head.path + ("?" + head.query if head.query else "")
+        lines = [b"GET %b HTTP/1.%d" % (target.encode(), incoming.minor)]
+        lines += (b"%b: %b" % header for header in head.headers())
+        self.upgrade = b"\r\n".join([*lines, b"", b""]) + self._reader.rest + self._ahead
+        self._over = True
+
+    def _go_on_with(self, incoming: Incoming, call: Call) -> bool:
+        if call.answer is not None:
+            self._answered(call.answer)
+            return True
+        if call.raw is not None:
+            self._raw = RawBody(self, incoming, call.raw.most_bytes)
+            self._pause = partial(self._serve_raw, call, self._raw)
+            return False
+        most = self._rest.body_bytes
+        if incoming.taken > most or (incoming.length or 0) > most:
+            self._refuse_rest(BODY_TOO_LARGE)
+            return False
+        if not incoming.complete:
+            if self._reader.fault is not None:
+                self._refuse_rest(self._reader.fault.error)
+            elif self._take_ahead():
+                return True
+            elif self._eof:
+                self._finish()
+            return False
+        self._busy = True
+        log.about(**call.request.about())
+        waiting = self._rest.start(call, bytes(incoming.body), self._resolve)
+        log.about_nothing()
+        if waiting is not None:
+            self._pause = partial(self._wait, waiting)
+        return True
+
+    def _discard(self, incoming: Incoming) -> bool:
+        """Skip the body of a request that was answered without it."""
+        if incoming.complete:
+            self._reader.requests.popleft()
+            return True
+        if self._reader.fault is not None or incoming.taken > self._rest.body_bytes or self._eof:
+            self.unread = not self._eof
+            self._finish()
+        return self._take_ahead()
+
+    async def _wait(self, waiting: Callable[[], Awaitable[Answer]]) -> None:
+        self._answered(await waiting())
+
+    async def _serve_raw(self, call: Call, body: RawBody) -> None:
+        self._busy = True
+        answer = await self._rest.serve(call, body)
+        self._raw = None
+        if answer is None:
+            self._finish()
+        elif isinstance(answer.body, bytes):
+            self._answered(answer)
+        else:
+            await self._stream(answer, answer.body)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    def _answered(self, answer: Answer) -> None:
+        """The first request has its answer; called at once or by the writer."""
+        call = self._call
+        if self._over or call is None:
+            return
+        body = answer.body
+        assert isinstance(body, bytes)
+        answer = self._rest.finish(call, answer)
+        incoming, closing = self._conclude(answer)
+        bodiless = answer.status in (204, 304)
+        length = answer.length if answer.length is not None else len(body)
+        size = b"" if bodiless else b"Content-Length: %d\r\n" % length
+        self._out.put(head_of(answer, call.request.id, size, incoming.minor, closing=closing))
+        if not bodiless and incoming.head.method != "HEAD":
+            self._out.put(body)
+        self._end_call(call, closing=closing)
+        if not self._working and self._pause is None:
+            self._work()
+
+    def _conclude(self, answer: Answer) -> tuple[Incoming, bool]:
+        """The request that is being answered, and whether the connection ends with that."""
+        incoming = self._reader.requests[0]
+        closing = answer.closing or self._retired or not incoming.keep_alive
+        if not incoming.complete:
+            rest = (incoming.length or 0) - incoming.taken
+            closing = closing or incoming.expects or rest > self._rest.body_bytes
+        return incoming, closing
+
+    def _end_call(self, call: Call, *, closing: bool) -> None:
+        self._rest.requests.end(call.request)
+        self._call = None
+        self._busy = False
+        self._stage = ""
+        incoming = self._reader.requests[0]
+        if closing:
+            self.unread = not self._eof
+            self._finish()
+        elif incoming.complete:
+            self._reader.requests.popleft()
+        else:
+            incoming.discarded = True
+            incoming.body.clear()
+
+    async def _stream(self, answer: Answer, body: AsyncIterable[bytes]) -> None:
+        """Send an answer piece by piece, as the client takes it."""
+        call = self._call
+        assert call is not None
+        answer = self._rest.finish(call, answer)
+        incoming, closing = self._conclude(answer)
+        chunked = answer.length is None and incoming.minor == 1
+        if answer.length is not None:
+            size = b"Content-Length: %d\r\n" % answer.length
+        else:
+            size = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+            closing = closing or not chunked
+        left = answer.length
+        try:
+            await self._out.send(
+                head_of(answer, call.request.id, size, incoming.minor, closing=closing)
+            )
+            if incoming.head.method != "HEAD":
+                async for piece in body:
+                    if left is not None:
+                        left -= len(piece)
+                        if left < 0:
+                            raise ValueError("a body is longer than it was said to be")
+                    if chunked and piece:
+                        piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+                    await self._out.send(piece)
+                    if self._out.broken:
+                        break
+                if chunked:
+                    await self._out.send(b"0\r\n\r\n")
+                if left and not self._out.broken:
+                    raise ValueError("a body is shorter than it was said to be")
+        except Exception:
+            logger.exception("an answer broke off", extra=call.request.about())
+            self._finish()
+        else:
+            self._end_call(call, closing=closing)
+        finally:
+            if hasattr(body, "aclose"):
+                await body.aclose()
+
+    def _refuse_rest(self, error: ApiError) -> None:
+        """Refuse the first request, whose body is not waited for any longer."""
+        self._answered(self._rest.refusal(error, closing=True))
+
+    def _say_fault(self, status: int, error: ApiError) -> None:
+        """Refuse what is no request."""
+        requests = self._rest.requests
+        request = requests.unreadable(error, self._peer.address)
+        request.status = status
+        answer = answers.refusal(error)._replace(status=status)
+        assert isinstance(answer.body, bytes)
+        size = b"Content-Length: %d\r\n" % len(answer.body)
+        self._out.put(head_of(answer, request.id, size, 1, closing=True) + answer.body)
+        requests.end(request)
+        self.unread = not self._eof
+
+    def _finish(self) -> None:
+        """Nothing more is taken; what was put is still sent."""
+        self._over = True
+        self._called.set()
+
+    # -- for the body of a raw route --------------------------------------------------------------
+
+    async def begin_body(self, incoming: Incoming) -> None:
+        """See `raw_body`."""
+        incoming.expects = False
+        await self._out.send(_CONTINUE)
+
+    def read_on(self) -> bool:
+        """See `raw_body`."""
+        if self._take_ahead():
+            return True
+        if self._reader.fault is not None:
+            raise self._reader.fault.error
+        if self._eof:
+            raise trio.BrokenResourceError("the body broke off")
+        self._settle()
+        self.deadline = trio.current_time() + self._times.body
+        return False
