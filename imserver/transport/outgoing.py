@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from imserver.transport import answers
 from imserver.transport.requests import REQUEST_ID_HEADER
-from imserver.transport.sockets import send_steadily
+from imserver.transport.sockets import send_now, send_steadily
 
 if TYPE_CHECKING:
     import socket
@@ -57,9 +57,7 @@ class Outgoing:
             return
         data = self._take()
         try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
+            sent = send_now(self._sock, data)
         except OSError:
             self.broken = True
             return

@@ -13,7 +13,6 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -21,6 +20,8 @@ from hypercorn.typing import ConnectionState
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
+
+from imserver.transport.http2_lane import _Stream
 
 
 def parameters(function: object) -> list[str]:
@@ -34,37 +35,25 @@ def test_hypercorns_server_takes_an_accepted_stream() -> None:
 
 
 def test_hypercorn_asks_no_more_of_a_stream_than_ours_has() -> None:
-    from imserver.transport.http import _GivenBack, _SecureGivenBack
-
     source = inspect.getsource(TCPServer)
-    used = {name for name in dir(_GivenBack) if f"self.stream.{name}(" in source}
-    assert used == {"receive_some", "send_all", "send_eof", "aclose"}
+    used = {name for name in dir(_Stream) if f"self.stream.{name}(" in source}
+    assert used == {"receive_some", "send_all", "send_eof", "aclose", "do_handshake",
+                    "selected_alpn_protocol"}  # fmt: skip
     rest = source
-    for name in (*used, "do_handshake", "selected_alpn_protocol", "transport_stream", "socket"):
+    for name in (*used, "transport_stream", "socket"):
         rest = rest.replace(f"self.stream.{name}", "")
     assert rest.count("self.stream") == 1, "a stream is asked for something new"  # its assignment
-    # A stream without TLS is told by the lack of this.
-    assert not hasattr(_GivenBack, "do_handshake")
-    assert inspect.iscoroutinefunction(_SecureGivenBack.do_handshake)
     assert source.count("alpn_protocol = self.stream.selected_alpn_protocol()") == 1
     assert source.count("self.stream.transport_stream.socket") == 1
 
 
-def test_hypercorn_can_be_kept_from_its_own_http2() -> None:
-    # Where it would go over to it, and where the object is that does so.
-    assert inspect.iscoroutinefunction(H11Protocol._check_protocol)
-    assert parameters(H11Protocol._check_protocol) == ["event"]
+def test_hypercorn_has_one_place_for_what_speaks_with_the_client_and_one_to_close() -> None:
+    # Both are ours instead.
     source = inspect.getsource(TCPServer.run)
     assert source.count("self.protocol = ProtocolWrapper(") == 1
     assert "self.protocol: H11Protocol" in inspect.getsource(ProtocolWrapper)
-
-
-def test_hypercorn_asks_one_place_to_close_and_one_to_refuse() -> None:
-    # Both are ours instead (http.py, unreadable.py).
     assert parameters(TCPServer._initiate_server_close) == []
     assert "self._initiate_server_close()" in inspect.getsource(TCPServer._idle_timeout)
-    assert parameters(H11Protocol._send_error_response) == ["status_code"]
-    assert "self._send_error_response(" in inspect.getsource(H11Protocol._handle_events)
 
 
 def test_hypercorns_http2_is_made_and_bounded_as_ours_expects() -> None:
@@ -138,7 +127,6 @@ def test_what_is_put_into_the_connections_state_reaches_the_application() -> Non
         "include_server_header",
         "keep_alive_timeout",
         "read_timeout",
-        "h11_max_incomplete_size",
         "h2_max_concurrent_streams",
         "h2_max_header_list_size",
     ],
