@@ -7,7 +7,7 @@ passwords that must be changed itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from imserver.domain.errors import ApiError, Code
 from imserver.service.admission import Budget
@@ -21,8 +21,24 @@ if TYPE_CHECKING:
 _ANSWER_BYTES: Final = 64 * 1024  # of an answer, that cost as much as one more request
 
 
+class Admissible(Protocol):
+    """What admission asks of an operation, or of a route that is none."""
+
+    @property
+    def who(self) -> Who:
+        """Who may call it."""
+
+    @property
+    def budget(self) -> Budget:
+        """What it draws on."""
+
+    @property
+    def before_change(self) -> bool:
+        """Whether users may call it who must change their password first."""
+
+
 def admit(
-    engine: Engine, operation: Operation | None, caller: Caller, head: Head | None = None
+    engine: Engine, operation: Admissible | None, caller: Caller, head: Head | None = None
 ) -> Caller:
     """The caller of an operation, if they may call it now; one request is charged to them.
 
@@ -44,7 +60,7 @@ def admit(
 
 
 def _found(
-    engine: Engine, operation: Operation | None, caller: Caller, head: Head | None
+    engine: Engine, operation: Admissible | None, caller: Caller, head: Head | None
 ) -> Caller:
     who = Who.ANYONE if operation is None else operation.who
     if who is not Who.ANYONE and not (who is Who.ADMINISTRATOR and caller.peer.operator):

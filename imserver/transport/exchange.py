@@ -354,7 +354,12 @@ class Exchanges:
         return self._take_ahead()
 
     async def _wait(self, waiting: Callable[[], Awaitable[Answer]]) -> None:
-        self._answered(await waiting())
+        answer = await waiting()
+        await self._delay(answer) if answer.wait else self._answered(answer)
+
+    async def _delay(self, answer: Answer) -> None:
+        await trio.sleep(answer.wait)
+        self._answered(answer._replace(wait=0.0))
 
     async def _serve_raw(self, call: Call, body: RawBody) -> None:
         self._busy = True
@@ -373,6 +378,11 @@ class Exchanges:
         """The first request has its answer; called at once or by the writer."""
         call = self._call
         if self._over or call is None:
+            return
+        if answer.wait:
+            self._busy = True
+            self._pause = partial(self._delay, answer)
+            self._called.set()
             return
         body = answer.body
         assert isinstance(body, bytes)

@@ -294,7 +294,10 @@ def _quart(rest: Rest, times: Times) -> QuartTrio:
     async def view() -> Response:
         call, credit = quart_request.scope["imserver"]  # type: ignore[typeddict-item]
         body = _body(call, credit, rest.body_bytes, times)
-        return _response(call, rest.finish(call, await _ask(rest, call, body, times)))
+        answer = await _ask(rest, call, body, times)
+        if answer.wait:
+            await trio.sleep(answer.wait)
+        return _response(call, rest.finish(call, answer))
 
     async def otherwise(error: HTTPException) -> Response:
         # No route of quart's decides anything: it is a method that quart does not know.

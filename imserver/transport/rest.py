@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from imserver.domain.model import Peer
-    from imserver.transport.heads import Head
     from imserver.service.identity.pages import Pages
     from imserver.transport.gate import Gate
+    from imserver.transport.heads import Head
     from imserver.transport.proxies import Proxies
     from imserver.transport.requests import Request, Requests
     from imserver.transport.routes import Match, Route, Routes

@@ -55,6 +55,7 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     length: int | None = None  # of a body that is iterated over, if it is known
     closing: bool = False  # the rest of the request stays unread
+    wait: float = 0.0  # seconds before it is sent
 
 
 class RawCall(NamedTuple):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from imserver.domain.errors import ApiError, Code
-from imserver.service.admission import Budget
 from imserver.service.engine import Who
 from imserver.transport.openapi import describe
 from imserver.transport.routes import Answer, RawCall, RawRoute
@@ -43,4 +42,4 @@ def self_description(user_scheme: dict[str, str], metrics: Metrics | None) -> li
 
 
 def _open(path: str, handle: Callable[[RawCall], Awaitable[Answer]]) -> RawRoute:
-    return RawRoute("GET", path, handle, who=Who.ANYONE, budget=Budget.NONE)
+    return RawRoute("GET", path, handle, who=Who.ANYONE)
