@@ -36,7 +36,7 @@ from imserver.transport import answers
 from imserver.transport.http1_reader import RequestReader
 from imserver.transport.outgoing import Outgoing, head_of
 from imserver.transport.raw_body import RawBody
-from imserver.transport.rest import BODY_TOO_LARGE, BODY_TOO_SLOW
+from imserver.transport.rest import body_too_large, body_too_slow
 from imserver.transport.sockets import READ_BYTES
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Exchanges:
             self._raw.expire()
             return
         if self._call is not None:
-            self._refuse_rest(BODY_TOO_SLOW)
+            self._refuse_rest(body_too_slow())
             return
         if self._reader.begun:
             self._say_fault(408, _TOO_SLOW)
@@ -325,7 +325,7 @@ class Exchanges:
             return False
         most = self._rest.body_bytes
         if incoming.taken > most or (incoming.length or 0) > most:
-            self._refuse_rest(BODY_TOO_LARGE)
+            self._refuse_rest(body_too_large())
             return False
         if not incoming.complete:
             if self._reader.fault is not None:

@@ -36,8 +36,8 @@ from imserver.transport import answers
 from imserver.transport.heads import Head
 from imserver.transport.http2 import CONCURRENT, Http2
 from imserver.transport.requests import REQUEST_ID_HEADER
-from imserver.transport.rest import BODY_TOO_LARGE, BODY_TOO_SLOW
-from imserver.transport.sockets import STALL
+from imserver.transport.rest import body_too_large, body_too_slow
+from imserver.transport.sockets import STALL, take_the_rest
 from imserver.transport.tls import TlsSocket, TlsStream
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class Http2Lane:
                 stream,  # type: ignore[arg-type]
             ).run()
             nursery.cancel_scope.cancel()
+        if stream.unread:
+            await take_the_rest(sock)
 
     async def retire(self) -> None:
         """Let idle connections go, and those at work when they are done."""
@@ -104,6 +106,8 @@ class _Stream:
         self._connection = connection
         self._at_work = 0  # requests that are not answered yet
         self._answered = trio.Event()  # set when no request is at work any more
+        self._ended = False  # the client has said all
+        self.unread = False  # it was closed while a client may still have been sending
 
     def begin(self) -> None:
         """A request is at work."""
@@ -148,6 +152,7 @@ class _Stream:
         """The next bytes; at the end only when those who asked have their answers."""
         data = bytes(await self._stream.receive_some(max_bytes))
         if not data:
+            self._ended = True
             await self._answer()
             self._let_go()
         return data
@@ -171,6 +176,10 @@ class _Stream:
     async def aclose(self) -> None:
         """Close."""
         self._let_go()
+        if not self._ended:
+            self.unread = True
+            self._connection.cancel()
+            return
         with trio.CancelScope(shield=True):
             await self._stream.aclose()
 
@@ -188,7 +197,8 @@ async def _close_when_cancelled(stream: _Stream) -> None:
     try:
         await trio.sleep_forever()
     finally:
-        stream.close()
+        if not stream.unread:
+            stream.close()
 
 
 class _Server(TCPServer):
@@ -321,7 +331,7 @@ async def _ask(rest: Rest, call: Call, body: AsyncIterator[bytes], times: Times)
             async for piece in body:
                 text += piece
         if patience.cancelled_caught:
-            raise BODY_TOO_SLOW
+            raise body_too_slow()
     except ApiError as error:
         return rest.refusal(error)
     found: list[Answer] = []
@@ -344,19 +354,19 @@ async def _body(call: Call, credit: _Credit, body_bytes: int, times: Times) -> A
     declared = call.head.text("Content-Length") or ""
     taken = int(declared) if declared.isdecimal() else 0
     if most is not None and taken > most:
-        raise BODY_TOO_LARGE
+        raise body_too_large()
     taken = 0
     pieces = aiter(quart_request.body)
     while True:
         with trio.move_on_after(times.body) as patience:
             piece = await anext(pieces, b"")
         if patience.cancelled_caught:
-            raise BODY_TOO_SLOW
+            raise body_too_slow()
         if not piece:
             return
         taken += len(piece)
         if most is not None and taken > most:
-            raise BODY_TOO_LARGE
+            raise body_too_large()
         credit.took(len(piece))
         yield piece
 

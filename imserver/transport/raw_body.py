@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from imserver.transport.rest import BODY_TOO_LARGE, BODY_TOO_SLOW
+from imserver.transport.rest import body_too_large, body_too_slow
 
 if TYPE_CHECKING:
     from imserver.transport.http1_reader import Incoming
@@ -45,7 +45,7 @@ class RawBody:
         incoming = self.incoming
         await trio.lowlevel.checkpoint()
         if max(incoming.taken, incoming.length or 0) > self._most:
-            raise BODY_TOO_LARGE
+            raise body_too_large()
         if incoming.expects:
             await self._source.begin_body(incoming)
         while not incoming.body:
@@ -55,9 +55,9 @@ class RawBody:
                 self._came = trio.Event()
                 await self._came.wait()
             if self._expired:
-                raise BODY_TOO_SLOW
+                raise body_too_slow()
         if incoming.taken > self._most:
-            raise BODY_TOO_LARGE
+            raise body_too_large()
         piece = bytes(incoming.body)
         incoming.body.clear()
         return piece

@@ -41,10 +41,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NO_SUCH_PATH: Final = ApiError(Code.NOT_FOUND, "There is no such path")
-BODY_TOO_LARGE: Final = ApiError(Code.TOO_LARGE, "The body is too large")
-BODY_TOO_SLOW: Final = ApiError(Code.TOO_SLOW, "The body took too long to arrive")
 _PAUSE: Final = 0.5  # seconds, at most, before a request that came too early is refused
+
+
+class BodyError(ApiError):
+    """A refusal of a body whose rest is not waited for."""
+
+
+def body_too_large() -> BodyError:
+    """What is said to a body beyond its limit."""
+    return BodyError(Code.TOO_LARGE, "The body is too large")
+
+
+def body_too_slow() -> BodyError:
+    """What is said to a body that stalls."""
+    return BodyError(Code.TOO_SLOW, "The body took too long to arrive")
 
 
 class Call:
@@ -103,7 +114,7 @@ class Rest:
             call.origin = head.text("Origin")
             call.match = match = self._routes.find(head)
             if match is None:
-                raise NO_SUCH_PATH
+                raise ApiError(Code.NOT_FOUND, "There is no such path")
             call.route = match.route(head.method)
             if call.route is None and head.method == "OPTIONS" and call.origin is not None:
                 call.answer = answers.preflight(match)
@@ -180,6 +191,8 @@ class Rest:
         log.about(**call.request.about())
         try:
             return await route.handle(RawCall(call.caller, call.head, call.match.path, body))
+        except BodyError as error:
+            return self.refusal(error, closing=True)
         except ApiError as error:
             return self.refusal(error)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
