@@ -46,16 +46,17 @@ from imserver.store.search.finding import Finder
 from imserver.store.search.indexing import indexing
 from imserver.store.tools.rotation import Rotation
 from imserver.store.writer import Writer
+from imserver.transport.deadline import Times
 from imserver.transport.edge import Edge
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
-from imserver.transport.http1 import Http1Lane, Times
+from imserver.transport.http1 import Http1Lane
 from imserver.transport.listeners import Listener, listen_tcp, listening_unix
 from imserver.transport.metrics import Metrics
 from imserver.transport.proxies import Proxies
 from imserver.transport.pump import Pump
 from imserver.transport.requests import Requests
-from imserver.transport.rest import Rest
+from imserver.transport.rest import RestRules
 from imserver.transport.routes import Routes
 from imserver.transport.self_description import self_description
 from imserver.transport.tls import Certificate, TlsError
@@ -311,10 +312,10 @@ def _rest(
     proxies: Proxies,
     gate: Gate | None,
     database: Database,
-) -> Rest:
+) -> RestRules:
     requests = Requests(access_log=config.log.access, refusals=engine.refusals)
     metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
-    return Rest(
+    return RestRules(
         engine,
         pages,
         proxies,
@@ -325,7 +326,7 @@ def _rest(
     )
 
 
-def _http2(rest: Rest, times: Times, header_bytes: int) -> Http2Lane:
+def _http2(rest: RestRules, times: Times, header_bytes: int) -> Http2Lane:
     # Here, so that a server to which nobody speaks HTTP/2 runs without what serves it.
     from imserver.transport.http2_lane import Http2Lane
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from imserver.domain.errors import ApiError, Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _NO_TEXT: Final = "\ufffd"  # what the standard library makes of bytes that are not UTF-8
 _MOST_FIELDS: Final = 100  # of a query
@@ -71,12 +71,14 @@ class Head:
         """How many headers there are."""
         return len(self._fields) + sum(map(len, (self._repeated or {}).values()))
 
-    def headers(self) -> Iterator[tuple[bytes, bytes]]:
-        """All headers; the order of different names is that of their first appearance."""
+    def lines(self, minor: int) -> bytes:
+        """The head as HTTP/1.`minor` has it; the order of different names may be another."""
+        target = f"{self.path}?{self.query}" if self.query else self.path
+        lines = [f"{self.method} {target} HTTP/1.{minor}".encode()]
         repeated = self._repeated or {}
         for name, value in self._fields.items():
-            for each in repeated.get(name, (value,)):
-                yield name, each
+            lines += (b"%b: %b" % (name, each) for each in repeated.get(name, (value,)))
+        return b"\r\n".join([*lines, b"", b""])
 
     def segments(self) -> list[str]:
         """The path's segments, decoded one by one."""

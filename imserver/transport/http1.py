@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from imserver.transport.exchange import Exchanges
+from imserver.transport.exchanges import Exchanges
 from imserver.transport.sockets import has_input, take_the_rest
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imserver.domain.model import Peer
+    from imserver.transport.deadline import Times
     from imserver.transport.pump import Pump
-    from imserver.transport.rest import Rest
+    from imserver.transport.rest import RestRules
 
 logger = logging.getLogger(__name__)
 
@@ -35,21 +36,12 @@ _PERIOD: Final = 1.0  # seconds between two looks at the deadlines
 _SLICE: Final = 500  # connections looked at before others get their turn
 
 
-class Times:
-    """How long clients may take, in seconds."""
-
-    def __init__(self, *, head: float, body: float, idle: float) -> None:
-        self.head = head
-        self.body = body  # the whole of an operation's; each piece of a raw route's
-        self.idle = idle
-
-
 class Http1Lane:
     """Serves connections that speak HTTP/1.1."""
 
     def __init__(
         self,
-        rest: Rest,
+        rest: RestRules,
         pump: Pump,
         times: Times,
         flush: Callable[[], None],
@@ -71,7 +63,7 @@ class Http1Lane:
             await trio.sleep(period)
             now = trio.current_time()
             for count, (exchanges, sock) in enumerate(list(self._open.items()), 1):
-                if exchanges.deadline < now and not has_input(sock):
+                if exchanges.deadline.at < now and not has_input(sock):
                     exchanges.expire()
                 if count % _SLICE == 0:
                     await trio.lowlevel.checkpoint()

@@ -33,7 +33,7 @@ UNREADABLE: Final = ApiError(Code.INVALID_REQUEST, "This is not a request of HTT
 HEAD_TOO_LARGE: Final = ApiError(Code.TOO_LARGE, "The head is too large")
 
 
-class Fault(Exception):
+class Unreadable(Exception):
     """Why what comes next is no request."""
 
     def __init__(self, status: int, error: ApiError) -> None:
@@ -70,10 +70,10 @@ class RequestReader:
         self._header_bytes = header_bytes
         self._parser = HttpRequestParser(self)
         self.requests: deque[Incoming] = deque()  # the last one may be incomplete
-        self.fault: Fault | None = None
+        self.fault: Unreadable | None = None
         self.begun = False  # part of a head has come
         self.rest = b""  # what came behind a request for an upgrade
-        self._fault: Fault | None = None  # raised within the parser
+        self._fault: Unreadable | None = None  # raised within the parser
         self._incoming: Incoming | None = None  # whose body is being read
         self._head: Head | None = None
         self._target = b""
@@ -98,11 +98,11 @@ class RequestReader:
             self.fault = self._fault
             return
         except HttpParserError:
-            self.fault = Fault(400, UNREADABLE)
+            self.fault = Unreadable(400, UNREADABLE)
             return
         self._since = since + len(data) if self._since < 0 else self._since
         if self._since > self._header_bytes:
-            self.fault = Fault(431, HEAD_TOO_LARGE)
+            self.fault = Unreadable(431, HEAD_TOO_LARGE)
 
     def go_on(self) -> None:
         """Ignore that an upgrade was asked for: what follows is another request."""
@@ -173,8 +173,8 @@ class RequestReader:
         self._since = 0
         self.requests.append(incoming)
 
-    def _broken(self, status: int, error: ApiError) -> Fault:
-        self._fault = Fault(status, error)
+    def _broken(self, status: int, error: ApiError) -> Unreadable:
+        self._fault = Unreadable(status, error)
         return self._fault
 
     def on_body(self, piece: bytes) -> None:

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
     from imserver.domain.model import Peer
-    from imserver.transport.http1 import Times
-    from imserver.transport.rest import Call, Rest
+    from imserver.transport.deadline import Times
+    from imserver.transport.rest import RestCall, RestRules
     from imserver.transport.routes import Answer
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "
 class Http2Lane:
     """Serves connections that speak HTTP/2."""
 
-    def __init__(self, rest: Rest, times: Times, *, header_bytes: int) -> None:
+    def __init__(self, rest: RestRules, times: Times, *, header_bytes: int) -> None:
         self._app = ASGIWrapper(_Application(rest, times))
         self._context = WorkerContext(None)
         self._config = HypercornConfig()
@@ -224,7 +224,7 @@ class _Server(TCPServer):
 class _Application:
     """What hypercorn calls: the quart application, kept within bounds."""
 
-    def __init__(self, rest: Rest, times: Times) -> None:
+    def __init__(self, rest: RestRules, times: Times) -> None:
         self._rest = rest
         self._app = _quart(rest, times)
 
@@ -293,7 +293,7 @@ def _query(query: bytes) -> bytes:
     return b"?" + query if query else b""
 
 
-def _quart(rest: Rest, times: Times) -> QuartTrio:
+def _quart(rest: RestRules, times: Times) -> QuartTrio:
     """The application: one view, which asks `rest`."""
     app = QuartTrio("imserver", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = None  # looked at where it is read
@@ -318,7 +318,7 @@ def _quart(rest: Rest, times: Times) -> QuartTrio:
     return app
 
 
-async def _ask(rest: Rest, call: Call, body: AsyncIterator[bytes], times: Times) -> Answer:
+async def _ask(rest: RestRules, call: RestCall, body: AsyncIterator[bytes], times: Times) -> Answer:
     if call.answer is not None:
         return call.answer
     if call.raw is not None:
@@ -348,7 +348,9 @@ async def _ask(rest: Rest, call: Call, body: AsyncIterator[bytes], times: Times)
     return found[0]
 
 
-async def _body(call: Call, credit: _Credit, body_bytes: int, times: Times) -> AsyncIterator[bytes]:
+async def _body(
+    call: RestCall, credit: _Credit, body_bytes: int, times: Times
+) -> AsyncIterator[bytes]:
     """The pieces of a request's body, held to its limits."""
     most = body_bytes if call.raw is None else call.raw.most_bytes
     declared = call.head.text("Content-Length") or ""
@@ -371,7 +373,7 @@ async def _body(call: Call, credit: _Credit, body_bytes: int, times: Times) -> A
         yield piece
 
 
-def _response(call: Call, answer: Answer) -> Response:
+def _response(call: RestCall, answer: Answer) -> Response:
     body = answer.body
     headers = [*answers.fields(answer), (REQUEST_ID_HEADER, call.request.id)]
     if not isinstance(body, bytes):

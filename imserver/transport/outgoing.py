@@ -22,6 +22,7 @@ from imserver.transport.sockets import send_now, send_steadily
 if TYPE_CHECKING:
     import socket
 
+    from imserver.transport.http1_reader import Incoming
     from imserver.transport.routes import Answer
 
 _MOST_BYTES: Final = 64 * 1024  # put together before they are sent
@@ -32,7 +33,7 @@ _DEFAULTS: Final = "".join(f"{name}: {value}\r\n" for name, value in answers.DEF
 _REQUEST_ID: Final = REQUEST_ID_HEADER.encode()
 
 
-class Outgoing:
+class AnswerBytes:
     """Owner of the bytes for one client that were not sent yet."""
 
     __slots__ = ("_parts", "_size", "_sock", "broken", "left")
@@ -43,6 +44,54 @@ class Outgoing:
         self._size = 0
         self.left = b""  # what the network did not take; nothing is sent before it
         self.broken = False  # the client is gone, or does not take anything
+
+    def say(
+        self, answer: Answer, request_id: str, to: Incoming | None = None, *, closing: bool
+    ) -> None:
+        """Put a whole answer; `to` is the request, unless it was none."""
+        body = answer.body
+        assert isinstance(body, bytes)
+        bodiless = answer.status in (204, 304)
+        length = answer.length if answer.length is not None else len(body)
+        size = b"" if bodiless else b"Content-Length: %d\r\n" % length
+        minor = 1 if to is None else to.minor
+        self.put(_head(answer, request_id, size, minor, closing=closing))
+        if not bodiless and (to is None or to.head.method != "HEAD"):
+            self.put(body)
+
+    async def stream(self, answer: Answer, request_id: str, to: Incoming, *, closing: bool) -> None:
+        """Send an answer as its body is iterated over; stops if the client does not take it.
+
+        Raises:
+            ValueError: the body is not as long as it was said to be.
+        """
+        body, left = answer.body, answer.length
+        assert not isinstance(body, bytes)
+        chunked = left is None and to.minor == 1
+        size = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+        if left is not None:
+            size = b"Content-Length: %d\r\n" % left
+        try:
+            await self.send(_head(answer, request_id, size, to.minor, closing=closing))
+            if to.head.method == "HEAD":
+                return
+            async for piece in body:
+                if not piece:  # in chunks that would be the end
+                    continue
+                if left is not None:
+                    left -= len(piece)
+                    if left < 0:
+                        raise ValueError("a body is longer than it was said to be")
+                await self.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                if self.broken:
+                    return
+            if left:
+                raise ValueError("a body is shorter than it was said to be")
+            if chunked:
+                await self.send(b"0\r\n\r\n")
+        finally:
+            if hasattr(body, "aclose"):
+                await body.aclose()
 
     def put(self, data: bytes) -> None:
         """Send soon, with what else is put."""
@@ -86,7 +135,7 @@ class Outgoing:
             self.broken = True
 
 
-def head_of(answer: Answer, request_id: str, size: bytes, minor: int, *, closing: bool) -> bytes:
+def _head(answer: Answer, request_id: str, size: bytes, minor: int, *, closing: bool) -> bytes:
     """The head of an answer to HTTP/1.`minor`; `size` says how its body ends."""
     fields = _DEFAULTS
     if answer.headers:

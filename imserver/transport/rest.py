@@ -58,7 +58,7 @@ def body_too_slow() -> BodyError:
     return BodyError(Code.TOO_SLOW, "The body took too long to arrive")
 
 
-class Call:
+class RestCall:
     """One request under way, and what was found out about it so far."""
 
     __slots__ = ("answer", "caller", "head", "match", "origin", "path", "request", "route")
@@ -78,7 +78,7 @@ class Call:
         return self.route if isinstance(self.route, RawRoute) else None
 
 
-class Rest:
+class RestRules:
     """Applies the rules, and does what is asked."""
 
     def __init__(
@@ -102,13 +102,13 @@ class Rest:
 
     # -- with the head alone ------------------------------------------------------------------
 
-    def begin(self, head: Head, peer: Peer) -> Call:
+    def begin(self, head: Head, peer: Peer) -> RestCall:
         """Find out what a request asks for and whether it may; `peer` is its connection's."""
         client = peer
         if peer.proxied:
             forwarded = (value.decode("latin-1") for value in head.values(FORWARDED_FOR))
             client = self._proxies.client(peer, forwarded)
-        call = Call(head, self.requests.begin(head, client), Caller("", peer=client))
+        call = RestCall(head, self.requests.begin(head, client), Caller("", peer=client))
         try:
             self._pages.check(peer, head.values)
             call.origin = head.text("Origin")
@@ -134,7 +134,7 @@ class Rest:
     # -- with the body ------------------------------------------------------------------------
 
     def start(
-        self, call: Call, body: bytes, done: Callable[[Answer], None]
+        self, call: RestCall, body: bytes, done: Callable[[Answer], None]
     ) -> Callable[[], Awaitable[Answer]] | None:
         """Do an operation: `done` gets the answer, now or later.
 
@@ -162,7 +162,7 @@ class Rest:
             done(self._defect(call))
         return None
 
-    async def _ask(self, operation: Read | Procedure, call: Call, asked: Any) -> bytes:
+    async def _ask(self, operation: Read | Procedure, call: RestCall, asked: Any) -> bytes:
         engine, caller = self._engine, call.caller
         if self._gate is None or not caller.peer.address:
             answer = await operation.handle(engine, caller, asked)
@@ -172,7 +172,7 @@ class Rest:
         settle(engine, operation, caller, answer)
         return answer
 
-    async def _wait(self, call: Call, work: Callable[[], Awaitable[bytes]]) -> Answer:
+    async def _wait(self, call: RestCall, work: Callable[[], Awaitable[bytes]]) -> Answer:
         log.about(**call.request.about())
         try:
             return answers.json_answer(await work())
@@ -183,7 +183,7 @@ class Rest:
         finally:
             log.about_nothing()
 
-    async def serve(self, call: Call, body: AsyncIterator[bytes]) -> Answer | None:
+    async def serve(self, call: RestCall, body: AsyncIterator[bytes]) -> Answer | None:
         """Ask a raw route; None if nobody is there any more to be answered."""
         route = call.raw
         assert route is not None
@@ -219,13 +219,13 @@ class Rest:
             return answer._replace(wait=min(error.retry_after_ms / 1000, _PAUSE))
         return answer
 
-    def _defect(self, call: Call) -> Answer:
+    def _defect(self, call: RestCall) -> Answer:
         route = call.route
         name = call.head.path if route is None or isinstance(route, RawRoute) else route.name
         logger.exception("%s failed", name, extra=call.request.about())
         return self.refusal(ApiError(Code.INTERNAL))
 
-    def finish(self, call: Call, answer: Answer) -> Answer:
+    def finish(self, call: RestCall, answer: Answer) -> Answer:
         """Complete an answer that is about to be sent."""
         call.request.status = answer.status
         if call.origin is not None:
@@ -243,7 +243,7 @@ def _decoder(kind: type[msgspec.Struct]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-def _request(operation: Operation, call: Call, body: bytes) -> Any:
+def _request(operation: Operation, call: RestCall, body: bytes) -> Any:
     """The request of an operation, from the path, and the query (GET) or the body.
 
     Raises:

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -33,69 +32,60 @@ import trio
 from imserver import log
 from imserver.domain.errors import ApiError, Code
 from imserver.transport import answers
-from imserver.transport.http1_reader import RequestReader
-from imserver.transport.outgoing import Outgoing, head_of
+from imserver.transport.deadline import Deadline, Stage
+from imserver.transport.intake import Intake
+from imserver.transport.outgoing import AnswerBytes
 from imserver.transport.raw_body import RawBody
 from imserver.transport.rest import body_too_large, body_too_slow
-from imserver.transport.sockets import READ_BYTES
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterable, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from imserver.domain.model import Peer
-    from imserver.transport.http1 import Times
+    from imserver.transport.deadline import Times
     from imserver.transport.http1_reader import Incoming
     from imserver.transport.pump import Pump
-    from imserver.transport.rest import Call, Rest
+    from imserver.transport.rest import RestCall, RestRules
     from imserver.transport.routes import Answer
 
 logger = logging.getLogger(__name__)
 
-_AHEAD_BYTES: Final = 64 * 1024  # of a raw route's body that waits, and of answers put together
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_SLOW: Final = ApiError(Code.TOO_SLOW)
-_IDLE, _HEAD, _BODY, _WORK = "idle", "head", "body", "work"
 
 
 class Exchanges:
     """Owner of what one client asked and has not been answered yet."""
 
-    __slots__ = ("_ahead", "_busy", "_call", "_called", "_eof", "_failure", "_out",
-                 "_over", "_pause", "_peer", "_pump", "_raw", "_reader", "_rest", "_retired",
-                 "_sock", "_stage", "_times", "_watching", "_working", "deadline", "unread",
-                 "upgrade")  # fmt: skip
+    __slots__ = ("_busy", "_call", "_called", "_failure", "_intake", "_out", "_over", "_pause",
+                 "_peer", "_raw", "_reader", "_retired", "_rules", "_working", "deadline",
+                 "unread", "upgrade")  # fmt: skip
 
     def __init__(
         self,
-        rest: Rest,
+        rules: RestRules,
         pump: Pump,
         sock: socket.socket,
         peer: Peer,
         times: Times,
         header_bytes: int,
     ) -> None:
-        self._rest = rest
-        self._pump = pump
-        self._sock = sock
+        self._rules = rules
         self._peer = peer
-        self._times = times
-        self._reader = RequestReader(header_bytes)
-        self._ahead = b""  # read, and not parsed yet
-        self._call: Call | None = None  # of the first request
+        self._intake = Intake(sock, pump, header_bytes, self._take)
+        self._reader = self._intake.reader
+        self._call: RestCall | None = None  # of the first request
         self._busy = False  # its answer is being made
         self._raw: RawBody | None = None  # its body, if a raw route reads it
-        self._out = Outgoing(sock)
+        self._out = AnswerBytes(sock)
         self._pause: Callable[[], Awaitable[None]] | None = None  # for the connection's own task
         self._called = trio.Event()  # it has something to do
         self._working = False  # `_work` is under way
-        self._watching = False
-        self._stage = ""  # see the table: for what the deadline is
         self._retired = False
-        self._eof = False  # the client has said all
         self._over = False  # nothing more is taken or said
         self._failure: Exception | None = None  # ours
-        self.deadline = inf  # by trio's clock; see the table
+        self.deadline = Deadline(times)
         self.unread = False  # the client may still be sending
         self.upgrade = b""  # the head of a request for a WebSocket, and what came behind it
 
@@ -120,21 +110,21 @@ class Exchanges:
     def end(self) -> None:
         """Let go of everything; whatever is still answered is answered to nobody."""
         self._over = True
-        self._unwatch()
+        self._intake.leave()
         call, self._call = self._call, None
         if call is not None:
-            self._rest.requests.end(call.request)
+            self._rules.requests.end(call.request)
         self._reader.close()
 
     def retire(self) -> None:
         """Let go at once of a client that has asked nothing, else after its answer."""
         self._retired = True
-        if not (self._reader.requests or self._ahead or self._working):
+        if self._intake.empty and not self._working:
             self._finish()
 
     def expire(self) -> None:
         """The deadline has passed."""
-        self.deadline = inf
+        self.deadline.stand(Stage.NONE)
         if self._raw is not None:
             self._raw.expire()
             return
@@ -155,22 +145,9 @@ class Exchanges:
         except Exception as failure:
             self._fail(failure)
 
-    def _readable(self) -> None:
-        """Take what has come; called by the pump, which goes on when this returns."""
+    def _take(self) -> None:
+        """Go on with what has come; called by the pump, which goes on when this returns."""
         try:
-            try:
-                data = self._sock.recv(READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                self._vanished()
-                return
-            if not data:
-                self._eof = True
-            elif self._feedable:
-                self._reader.feed(data)
-            else:
-                self._ahead += data
             if self._raw is not None:
                 self._raw.wake()
             self._work()
@@ -180,67 +157,28 @@ class Exchanges:
     def _fail(self, failure: Exception) -> None:
         """A defect of ours: it ends this connection, and not whoever called."""
         self._failure = failure
-        self._unwatch()
+        self._intake.leave()
         self._called.set()
-
-    @property
-    def _feedable(self) -> bool:
-        """Whether the parser may go on: no whole request waits, and there is room for a body."""
-        if self._ahead or self._reader.rest:
-            return False
-        requests = self._reader.requests
-        if not requests:
-            return True
-        first = requests[0]
-        return not first.complete and (self._raw is None or len(first.body) < _AHEAD_BYTES)
-
-    def _vanished(self) -> None:
-        self._eof = True
-        if self._raw is not None:
-            self._raw.wake()
-        elif not self._busy:
-            self._finish()
-        self._unwatch()
 
     def _settle(self) -> None:
         """Read on, or not, and say until when."""
         if self._over:
-            self._unwatch()
+            self._intake.leave()
             self._called.set()
             return
         if self._pause is not None:
             self._called.set()
-        wants = not self._eof and (self._feedable or len(self._ahead) < READ_BYTES)
-        if wants and not self._watching:
-            self._watching = True
-            self._pump.watch(self._sock, self._readable)
-        elif not wants:
-            self._unwatch()
-        self._set_deadline()
+        self._intake.settle()
+        if self._raw is None:  # else it has its own
+            self.deadline.stand(self._stage)
 
-    def _set_deadline(self) -> None:
-        reader, times = self._reader, self._times
+    @property
+    def _stage(self) -> Stage:
         if self._pause is not None or self._busy:
-            self._stage = _WORK
-            if self._raw is None:
-                self.deadline = inf
-        elif reader.requests:
-            self._enter(_BODY, times.body)
-        elif reader.begun:
-            self._enter(_HEAD, times.head)
-        else:
-            self._stage = ""
-            self._enter(_IDLE, times.idle)
-
-    def _enter(self, stage: str, seconds: float) -> None:
-        if self._stage is not stage:
-            self._stage = stage
-            self.deadline = trio.current_time() + seconds
-
-    def _unwatch(self) -> None:
-        if self._watching:
-            self._watching = False
-            self._pump.leave(self._sock)
+            return Stage.WORK
+        if self._reader.requests:
+            return Stage.BODY
+        return Stage.HEAD if self._reader.begun else Stage.IDLE
 
     # -- at work ----------------------------------------------------------------------------------
 
@@ -267,12 +205,9 @@ class Exchanges:
             if reader.fault is not None:
                 self._say_fault(reader.fault.status, reader.fault.error)
                 self._finish()
-            elif reader.rest:
-                reader.go_on()
+            elif self._intake.take_ahead():
                 return True
-            elif self._take_ahead():
-                return True
-            elif self._eof:
+            elif self._intake.ended:
                 self._finish()
             return False
         incoming = reader.requests[0]
@@ -283,61 +218,51 @@ class Exchanges:
             return True
         return self._go_on_with(incoming, self._call)
 
-    def _take_ahead(self) -> bool:
-        """Parse what was read ahead, if anything was."""
-        data, self._ahead = self._ahead, b""
-        if data:
-            self._reader.feed(data)
-        return bool(data)
-
     def _begin(self, incoming: Incoming) -> None:
         head = incoming.head
         framed = incoming.upgrade and "websocket" in (head.text("Upgrade") or "").lower()
         if framed and head.path == "/ws" and head.method == "GET":
             self._hand_over(incoming)
             return
-        self._call = call = self._rest.begin(head, self._peer)
+        self._call = call = self._rules.begin(head, self._peer)
         if framed:  # it would go on with frames, whatever it is told
             elsewhere = ApiError(Code.INVALID_REQUEST, "The WebSocket is at /ws")
-            call.answer = self._rest.refusal(elsewhere, closing=True)
+            call.answer = self._rules.refusal(elsewhere, closing=True)
         if self._reader.fault is not None and not incoming.complete:
-            call.answer = self._rest.refusal(self._reader.fault.error, closing=True)
+            call.answer = self._rules.refusal(self._reader.fault.error, closing=True)
         if call.answer is None and incoming.expects and call.raw is None and not incoming.complete:
-            if (incoming.length or 0) <= self._rest.body_bytes:
+            if (incoming.length or 0) <= self._rules.body_bytes:
                 self._out.put(_CONTINUE)
             incoming.expects = False
 
     def _hand_over(self, incoming: Incoming) -> None:
-        head = incoming.head
-        target = head.path + ("?" + head.query if head.query else "")
-        lines = [b"GET %b HTTP/1.%d" % (target.encode(), incoming.minor)]
-        lines += (b"%b: %b" % header for header in head.headers())
-        self.upgrade = b"\r\n".join([*lines, b"", b""]) + self._reader.rest + self._ahead
+        self.upgrade = incoming.head.lines(incoming.minor) + self._intake.give_up()
         self._over = True
 
-    def _go_on_with(self, incoming: Incoming, call: Call) -> bool:
+    def _go_on_with(self, incoming: Incoming, call: RestCall) -> bool:
         if call.answer is not None:
             self._answered(call.answer)
             return True
         if call.raw is not None:
             self._raw = RawBody(self, incoming, call.raw.most_bytes)
+            self._intake.bitwise = True
             self._pause = partial(self._serve_raw, call, self._raw)
             return False
-        most = self._rest.body_bytes
+        most = self._rules.body_bytes
         if incoming.taken > most or (incoming.length or 0) > most:
             self._refuse_rest(body_too_large())
             return False
         if not incoming.complete:
             if self._reader.fault is not None:
                 self._refuse_rest(self._reader.fault.error)
-            elif self._take_ahead():
+            elif self._intake.take_ahead():
                 return True
-            elif self._eof:
+            elif self._intake.ended:
                 self._finish()
             return False
         self._busy = True
         log.about(**call.request.about())
-        waiting = self._rest.start(call, bytes(incoming.body), self._resolve)
+        waiting = self._rules.start(call, bytes(incoming.body), self._resolve)
         log.about_nothing()
         if waiting is not None:
             self._pause = partial(self._wait, waiting)
@@ -348,29 +273,33 @@ class Exchanges:
         if incoming.complete:
             self._reader.requests.popleft()
             return True
-        if self._reader.fault is not None or incoming.taken > self._rest.body_bytes or self._eof:
-            self.unread = not self._eof
+        if (
+            self._reader.fault is not None
+            or incoming.taken > self._rules.body_bytes
+            or self._intake.ended
+        ):
+            self.unread = not self._intake.ended
             self._finish()
-        return self._take_ahead()
+        return self._intake.take_ahead()
 
     async def _wait(self, waiting: Callable[[], Awaitable[Answer]]) -> None:
-        answer = await waiting()
-        await self._delay(answer) if answer.wait else self._answered(answer)
+        await self._delay(await waiting())
 
     async def _delay(self, answer: Answer) -> None:
-        await trio.sleep(answer.wait)
+        if answer.wait:
+            await trio.sleep(answer.wait)
         self._answered(answer._replace(wait=0.0))
 
-    async def _serve_raw(self, call: Call, body: RawBody) -> None:
+    async def _serve_raw(self, call: RestCall, body: RawBody) -> None:
         self._busy = True
-        answer = await self._rest.serve(call, body)
-        self._raw = None
+        answer = await self._rules.serve(call, body)
+        self._raw, self._intake.bitwise = None, False
         if answer is None:
             self._finish()
         elif isinstance(answer.body, bytes):
-            self._answered(answer)
+            await self._delay(answer)
         else:
-            await self._stream(answer, answer.body)
+            await self._stream(answer)
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -384,16 +313,9 @@ class Exchanges:
             self._pause = partial(self._delay, answer)
             self._called.set()
             return
-        body = answer.body
-        assert isinstance(body, bytes)
-        answer = self._rest.finish(call, answer)
+        answer = self._rules.finish(call, answer)
         incoming, closing = self._conclude(answer)
-        bodiless = answer.status in (204, 304)
-        length = answer.length if answer.length is not None else len(body)
-        size = b"" if bodiless else b"Content-Length: %d\r\n" % length
-        self._out.put(head_of(answer, call.request.id, size, incoming.minor, closing=closing))
-        if not bodiless and incoming.head.method != "HEAD":
-            self._out.put(body)
+        self._out.say(answer, call.request.id, incoming, closing=closing)
         self._end_call(call, closing=closing)
         if not self._working and self._pause is None:
             self._work()
@@ -404,17 +326,17 @@ class Exchanges:
         closing = answer.closing or self._retired or not incoming.keep_alive
         if not incoming.complete:
             rest = (incoming.length or 0) - incoming.taken
-            closing = closing or incoming.expects or rest > self._rest.body_bytes
+            closing = closing or incoming.expects or rest > self._rules.body_bytes
         return incoming, closing
 
-    def _end_call(self, call: Call, *, closing: bool) -> None:
-        self._rest.requests.end(call.request)
+    def _end_call(self, call: RestCall, *, closing: bool) -> None:
+        self._rules.requests.end(call.request)
         self._call = None
         self._busy = False
-        self._stage = ""
+        self.deadline.stand(Stage.NONE)
         incoming = self._reader.requests[0]
         if closing:
-            self.unread = not self._eof
+            self.unread = not self._intake.ended
             self._finish()
         elif incoming.complete:
             self._reader.requests.popleft()
@@ -422,62 +344,33 @@ class Exchanges:
             incoming.discarded = True
             incoming.body.clear()
 
-    async def _stream(self, answer: Answer, body: AsyncIterable[bytes]) -> None:
+    async def _stream(self, answer: Answer) -> None:
         """Send an answer piece by piece, as the client takes it."""
         call = self._call
         assert call is not None
-        answer = self._rest.finish(call, answer)
+        answer = self._rules.finish(call, answer)
         incoming, closing = self._conclude(answer)
-        chunked = answer.length is None and incoming.minor == 1
-        if answer.length is not None:
-            size = b"Content-Length: %d\r\n" % answer.length
-        else:
-            size = b"Transfer-Encoding: chunked\r\n" if chunked else b""
-            closing = closing or not chunked
-        left = answer.length
+        closing = closing or (answer.length is None and not incoming.minor)
         try:
-            await self._out.send(
-                head_of(answer, call.request.id, size, incoming.minor, closing=closing)
-            )
-            if incoming.head.method != "HEAD":
-                async for piece in body:
-                    if left is not None:
-                        left -= len(piece)
-                        if left < 0:
-                            raise ValueError("a body is longer than it was said to be")
-                    if chunked and piece:
-                        piece = b"%x\r\n%b\r\n" % (len(piece), piece)
-                    await self._out.send(piece)
-                    if self._out.broken:
-                        break
-                if chunked:
-                    await self._out.send(b"0\r\n\r\n")
-                if left and not self._out.broken:
-                    raise ValueError("a body is shorter than it was said to be")
+            await self._out.stream(answer, call.request.id, incoming, closing=closing)
         except Exception:
             logger.exception("an answer broke off", extra=call.request.about())
             self._finish()
         else:
             self._end_call(call, closing=closing)
-        finally:
-            if hasattr(body, "aclose"):
-                await body.aclose()
 
     def _refuse_rest(self, error: ApiError) -> None:
         """Refuse the first request, whose body is not waited for any longer."""
-        self._answered(self._rest.refusal(error, closing=True))
+        self._answered(self._rules.refusal(error, closing=True))
 
     def _say_fault(self, status: int, error: ApiError) -> None:
         """Refuse what is no request."""
-        requests = self._rest.requests
+        requests = self._rules.requests
         request = requests.unreadable(error, self._peer.address)
         request.status = status
-        answer = answers.refusal(error)._replace(status=status)
-        assert isinstance(answer.body, bytes)
-        size = b"Content-Length: %d\r\n" % len(answer.body)
-        self._out.put(head_of(answer, request.id, size, 1, closing=True) + answer.body)
+        self._out.say(answers.refusal(error)._replace(status=status), request.id, closing=True)
         requests.end(request)
-        self.unread = not self._eof
+        self.unread = not self._intake.ended
 
     def _finish(self) -> None:
         """Nothing more is taken; what was put is still sent."""
@@ -493,12 +386,13 @@ class Exchanges:
 
     def read_on(self) -> bool:
         """See `raw_body`."""
-        if self._take_ahead():
+        if self._intake.take_ahead():
             return True
         if self._reader.fault is not None:
             raise self._reader.fault.error
-        if self._eof:
+        if self._intake.ended:
             raise trio.BrokenResourceError("the body broke off")
         self._settle()
-        self.deadline = trio.current_time() + self._times.body
+        self.deadline.stand(Stage.NONE)
+        self.deadline.stand(Stage.BODY)
         return False
