@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from imserver.domain.model import Peer
     from imserver.transport.deadline import Times
-    from imserver.transport.http1_reader import Incoming
+    from imserver.transport.http1_reader import IncomingRequest
     from imserver.transport.pump import Pump
     from imserver.transport.rest import RestCall, RestRules
     from imserver.transport.routes import Answer
@@ -218,7 +218,7 @@ class Exchanges:
             return True
         return self._go_on_with(incoming, self._call)
 
-    def _begin(self, incoming: Incoming) -> None:
+    def _begin(self, incoming: IncomingRequest) -> None:
         head = incoming.head
         framed = incoming.upgrade and "websocket" in (head.text("Upgrade") or "").lower()
         if framed and head.path == "/ws" and head.method == "GET":
@@ -235,11 +235,11 @@ class Exchanges:
                 self._out.put(_CONTINUE)
             incoming.expects = False
 
-    def _hand_over(self, incoming: Incoming) -> None:
+    def _hand_over(self, incoming: IncomingRequest) -> None:
         self.upgrade = incoming.head.lines(incoming.minor) + self._intake.give_up()
         self._over = True
 
-    def _go_on_with(self, incoming: Incoming, call: RestCall) -> bool:
+    def _go_on_with(self, incoming: IncomingRequest, call: RestCall) -> bool:
         if call.answer is not None:
             self._answered(call.answer)
             return True
@@ -268,7 +268,7 @@ class Exchanges:
             self._pause = partial(self._wait, waiting)
         return True
 
-    def _discard(self, incoming: Incoming) -> bool:
+    def _discard(self, incoming: IncomingRequest) -> bool:
         """Skip the body of a request that was answered without it."""
         if incoming.complete:
             self._reader.requests.popleft()
@@ -320,7 +320,7 @@ class Exchanges:
         if not self._working and self._pause is None:
             self._work()
 
-    def _conclude(self, answer: Answer) -> tuple[Incoming, bool]:
+    def _conclude(self, answer: Answer) -> tuple[IncomingRequest, bool]:
         """The request that is being answered, and whether the connection ends with that."""
         incoming = self._reader.requests[0]
         closing = answer.closing or self._retired or not incoming.keep_alive
@@ -379,7 +379,7 @@ class Exchanges:
 
     # -- for the body of a raw route --------------------------------------------------------------
 
-    async def begin_body(self, incoming: Incoming) -> None:
+    async def begin_body(self, incoming: IncomingRequest) -> None:
         """See `raw_body`."""
         incoming.expects = False
         await self._out.send(_CONTINUE)

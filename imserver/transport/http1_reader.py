@@ -41,7 +41,7 @@ class Unreadable(Exception):
         self.error = error
 
 
-class Incoming:
+class IncomingRequest:
     """One request as it comes."""
 
     __slots__ = ("body", "complete", "discarded", "expects", "head", "keep_alive", "length",
@@ -69,12 +69,12 @@ class RequestReader:
     def __init__(self, header_bytes: int) -> None:
         self._header_bytes = header_bytes
         self._parser = HttpRequestParser(self)
-        self.requests: deque[Incoming] = deque()  # the last one may be incomplete
+        self.requests: deque[IncomingRequest] = deque()  # the last one may be incomplete
         self.fault: Unreadable | None = None
         self.begun = False  # part of a head has come
         self.rest = b""  # what came behind a request for an upgrade
         self._fault: Unreadable | None = None  # raised within the parser
-        self._incoming: Incoming | None = None  # whose body is being read
+        self._incoming: IncomingRequest | None = None  # whose body is being read
         self._head: Head | None = None
         self._target = b""
         self._head_size = 0
@@ -152,7 +152,7 @@ class RequestReader:
         if hosts > 1 or (minor and not hosts):  # RFC 9112 section 3.2
             raise self._broken(400, UNREADABLE)
         keep_alive = minor == 1 or "keep-alive" in (head.text("Connection") or "").lower()
-        incoming = Incoming(
+        incoming = IncomingRequest(
             head,
             minor,
             keep_alive=keep_alive and parser.should_keep_alive(),

@@ -22,7 +22,7 @@ from imserver.transport.sockets import send_now, send_steadily
 if TYPE_CHECKING:
     import socket
 
-    from imserver.transport.http1_reader import Incoming
+    from imserver.transport.http1_reader import IncomingRequest
     from imserver.transport.routes import Answer
 
 _MOST_BYTES: Final = 64 * 1024  # put together before they are sent
@@ -46,7 +46,7 @@ class AnswerBytes:
         self.broken = False  # the client is gone, or does not take anything
 
     def say(
-        self, answer: Answer, request_id: str, to: Incoming | None = None, *, closing: bool
+        self, answer: Answer, request_id: str, to: IncomingRequest | None = None, *, closing: bool
     ) -> None:
         """Put a whole answer; `to` is the request, unless it was none."""
         body = answer.body
@@ -59,7 +59,9 @@ class AnswerBytes:
         if not bodiless and (to is None or to.head.method != "HEAD"):
             self.put(body)
 
-    async def stream(self, answer: Answer, request_id: str, to: Incoming, *, closing: bool) -> None:
+    async def stream(
+        self, answer: Answer, request_id: str, to: IncomingRequest, *, closing: bool
+    ) -> None:
         """Send an answer as its body is iterated over; stops if the client does not take it.
 
         Raises:

@@ -10,13 +10,13 @@ import trio
 from imserver.transport.rest import body_too_large, body_too_slow
 
 if TYPE_CHECKING:
-    from imserver.transport.http1_reader import Incoming
+    from imserver.transport.http1_reader import IncomingRequest
 
 
 class Source(Protocol):
     """The connection that a body comes from."""
 
-    async def begin_body(self, incoming: Incoming) -> None:
+    async def begin_body(self, incoming: IncomingRequest) -> None:
         """Tell a client that waits for it to go on."""
 
     def read_on(self) -> bool:
@@ -31,7 +31,7 @@ class Source(Protocol):
 class RawBody:
     """An iterator over the pieces. See `routes` for what it raises."""
 
-    def __init__(self, source: Source, incoming: Incoming, most: int | None) -> None:
+    def __init__(self, source: Source, incoming: IncomingRequest, most: int | None) -> None:
         self.incoming = incoming
         self._source = source
         self._most = inf if most is None else most
