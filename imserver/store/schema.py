@@ -24,6 +24,8 @@ Laws of the data:
 - `conversation.removed_seq` is the highest place of what was removed from it (0: nothing was), and
   `removed_uid` who sent that; `removed_other_seq` the highest of what anybody else had sent. So
   everybody can be told of what they miss, and nobody of their own messages.
+- A file is carried by the messages in `attachment`. Without one, `file.unused_ms` says since when;
+  0 that it goes with the next sweep, because the last message that carried it is gone.
 - `failed` are removed messages that nobody had got: by their sender and place, with the newest
   place at the time, behind which their sender is to learn of it.
 """
@@ -211,6 +213,35 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) STRICT, WITHOUT ROWID;
 
     CREATE INDEX failed_by_time ON failed (removed_ms);
+    """,
+    """
+    -- Uploads, and the messages that carry them. A content is on the disk, by its digest, once.
+    CREATE TABLE file (
+        file_id TEXT PRIMARY KEY,
+        uid INTEGER NOT NULL REFERENCES user,
+        digest TEXT NOT NULL,           -- SHA-256 of the content, in hexadecimal
+        name TEXT NOT NULL,             -- as it is shown and saved; never a path
+        size INTEGER NOT NULL,
+        type TEXT NOT NULL,             -- by its first bytes
+        width INTEGER,                  -- of a picture, upright, in pixels
+        height INTEGER,
+        shown INTEGER NOT NULL,         -- there are a thumbnail and a preview
+        created_ms INTEGER NOT NULL,
+        unused_ms INTEGER               -- since when no message carries it; 0: one did
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX file_by_user ON file (uid, size);
+    CREATE INDEX file_by_digest ON file (digest, size);
+    CREATE INDEX file_unused ON file (unused_ms) WHERE unused_ms IS NOT NULL;
+
+    CREATE TABLE attachment (
+        seq INTEGER NOT NULL,
+        ordinal INTEGER NOT NULL,       -- from 0 on
+        file_id TEXT NOT NULL REFERENCES file,
+        PRIMARY KEY (seq, ordinal)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX attachment_by_file ON attachment (file_id, seq);
     """,
 )
 

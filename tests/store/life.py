@@ -16,6 +16,7 @@ from imserver.service.engine import Change
 from imserver.service.upkeep.retention import Remove
 from imserver.store import accounts, transaction
 from imserver.store.audit import Author
+from imserver.store.files import keeping
 from imserver.store.retention import removal
 from tests.service.engines import Caller, Engines
 
@@ -166,6 +167,22 @@ async def _accounts(engines: Engines) -> None:
     await do(lambda tx: accounts.set_administrator(tx, alice, "carol", True))
     await do(lambda tx: accounts.set_password(tx, Author("李雷"), "李雷", None))
     await do(log_in("carol", 4))
+
+    await do(_files)
+
+
+def _files(tx: Transaction) -> None:
+    for name, size in (("carried", 3), ("unused", 5), ("gone", 7)):
+        file = keeping.StoredFile(f"file_{name}", f"{size:064x}", f"{name}.txt", size, "text/plain")
+        keeping.add(tx, "alice", file, keeping.Limits(0, 0, 0))
+    alice = tx.find_user("alice")
+    seqs = tx.db.execute(
+        "SELECT seq FROM message WHERE sender_uid = ? AND seq > 10 LIMIT 2", (alice,)
+    ).fetchall()
+    (carries,), (recalled,) = seqs
+    keeping.attach(tx, alice, carries, ["file_carried"])
+    keeping.attach(tx, alice, recalled, ["file_gone"])
+    keeping.detach(tx.db, [recalled])
 
 
 # No password gives this hash.

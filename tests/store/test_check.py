@@ -49,6 +49,11 @@ BREAKAGES = [
     ("accounts", "UPDATE account SET password = 'secret' WHERE uid = 1"),
     ("accounts", "UPDATE account SET disabled = 2 WHERE uid = 1"),
     ("accounts", "UPDATE account SET administrator = -1 WHERE uid = 1"),
+    ("files", "UPDATE file SET unused_ms = 1 WHERE file_id = 'file_carried'"),
+    ("files", "UPDATE file SET unused_ms = NULL WHERE file_id = 'file_unused'"),
+    ("files", "UPDATE file SET digest = 'x' WHERE file_id = 'file_unused'"),
+    ("attachments", "UPDATE attachment SET ordinal = 1"),
+    ("attachments", "INSERT INTO attachment VALUES (999, 0, 'file_carried')"),
     ("runs", "UPDATE run SET to_seq = from_seq - 1"),
     ("runs", "UPDATE run SET to_seq = to_seq + 1"),
     (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import json
 
 from imserver.domain.model import MESSAGE_TYPES
 
@@ -18,7 +20,12 @@ _FILES: Final = tuple(MESSAGE_TYPES.index(kind) for kind in ("image", "file", "v
 _LINK: Final = re.compile(r"\bhttps?://[^\s/]", re.IGNORECASE)
 HAS: Final = ("link", "file", "image")
 
-_COLUMNS: Final = "SELECT seq, cid, sender_uid, type, content, sent_ms FROM message"
+_COLUMNS: Final = """
+    SELECT seq, cid, sender_uid, type, content, sent_ms,
+           (SELECT json_group_array(f.name || char(10) || f.type) FROM attachment a
+            JOIN file f ON f.file_id = a.file_id WHERE a.seq = message.seq)
+    FROM message
+"""
 # What the server says of itself is not searched.
 _RANGE: Final = f"{_COLUMNS} WHERE seq > ?1 AND seq <= ?2 AND type <> {_SYSTEM}"
 FORWARDS: Final = f"{_RANGE} ORDER BY seq LIMIT ?3"
@@ -37,6 +44,7 @@ class Document(NamedTuple):
     content: str
     sent_ms: int
     names: tuple[str, ...] = ()  # of its attachments
+    types: tuple[str, ...] = ()
 
     @property
     def facets(self) -> str:
@@ -52,7 +60,7 @@ class Document(NamedTuple):
         if what == "link":
             return _LINK.search(self.content) is not None
         if what == "image":
-            return self.type == _IMAGE
+            return self.type == _IMAGE or any(kind.startswith("image/") for kind in self.types)
         return self.type in _FILES or bool(self.names)
 
 
@@ -78,7 +86,17 @@ def has_word(what: str) -> str:
 
 def read(db: apsw.Connection, sql: str, args: Sequence[int]) -> list[Document]:
     """The documents that one of the statements above finds."""
-    return [Document(*row) for row in db.execute(sql, args)]
+    rows: Any = db.execute(sql, args)
+    return [_document(*row) for row in rows]
+
+
+def _document(
+    seq: int, cid: int, sender_uid: int, kind: int, content: str, sent_ms: int, files: str
+) -> Document:
+    if files == "[]":
+        return Document(seq, cid, sender_uid, kind, content, sent_ms)
+    names, types = zip(*(file.split("\n") for file in json.decode(files)), strict=True)
+    return Document(seq, cid, sender_uid, kind, content, sent_ms, names, types)
 
 
 def read_each(db: apsw.Connection, seqs: Iterable[int]) -> list[Document]:

@@ -316,6 +316,29 @@ RULES: Final = (
         """,
         "message {1} of user {0} did not",
     ),
+    # -- files --------------------------------------------------------------------------------
+    Rule(
+        "files",
+        "a file says rightly since when no message carries it",
+        """
+        SELECT f.file_id FROM file f
+        WHERE length(f.digest) <> 64 OR f.size < 0
+           OR (f.unused_ms IS NULL) <> EXISTS (SELECT 1 FROM attachment a
+                                               WHERE a.file_id = f.file_id)
+        """,
+        "{0} does not",
+    ),
+    Rule(
+        "attachments",
+        "what is carried is carried by a message, each thing in its place",
+        """
+        SELECT a.seq, a.file_id FROM attachment a
+        WHERE a.ordinal < 0 OR NOT EXISTS (SELECT 1 FROM message m WHERE m.seq = a.seq)
+           OR (a.ordinal > 0 AND NOT EXISTS (SELECT 1 FROM attachment b
+                                             WHERE b.seq = a.seq AND b.ordinal = a.ordinal - 1))
+        """,
+        "{1} is carried by message {0}, which is not there or lacks another",
+    ),
     # -- acknowledgements ---------------------------------------------------------------------
     Rule(
         "watermarks",

@@ -62,6 +62,7 @@ _DROP: Final = (
     "DELETE FROM client_message WHERE uid = ?",
     "DELETE FROM invitation WHERE uid = ?1 OR by_uid = ?1",
     "DELETE FROM failed WHERE uid = ?",
+    "DELETE FROM file WHERE uid = ? AND unused_ms IS NOT NULL",  # the server deletes the contents
     "DELETE FROM token WHERE uid = ?",
     "DELETE FROM account WHERE uid = ?",
 )

@@ -16,6 +16,7 @@ from imserver.domain.errors import ApiError
 from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Level, Role, check_user_id
 from imserver.store.retention import removal_queries as queries
 from imserver.store.tools.account_records import TOKENS_LEFT_OUT, Account, Audit
+from imserver.store.tools.file_records import Attachment, File
 from imserver.store.tools.lines import Record, Target
 
 _ERASED: Final = re.compile(r"erased user [0-9]+")  # what `erasing.rename` calls them
@@ -456,6 +457,8 @@ KINDS: Final[tuple[type[Record], ...]] = (
     Invitation,
     Member,
     Message,
+    File,
+    Attachment,
     ClientMessage,
     SelectiveAck,
     Failed,

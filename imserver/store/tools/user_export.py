@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from imserver.store.tools import records
 from imserver.store.tools.account_records import Account, Audit
+from imserver.store.tools.file_records import Attachment, File
 
 if TYPE_CHECKING:
     from imserver.store.tools.lines import Record
@@ -52,6 +53,19 @@ SELECT_OF_USER: Final[dict[type[Record], str]] = {
                       AND m.seq <= ifnull(i.to_seq, m.seq)
         LEFT JOIN user u ON u.uid = m.sender_uid
         WHERE i.uid = :uid ORDER BY i.cid, i.from_seq, m.seq
+    """,
+    File: """
+        SELECT file_id, :user, digest, name, size, type, width, height, shown,
+               created_ms, unused_ms
+        FROM file WHERE uid = :uid ORDER BY file_id
+    """,
+    Attachment: """
+        SELECT a.seq, a.ordinal, a.file_id
+        FROM membership i
+        JOIN message m ON m.cid = i.cid AND m.seq >= i.from_seq
+                      AND m.seq <= ifnull(i.to_seq, m.seq)
+        JOIN attachment a ON a.seq = m.seq
+        WHERE i.uid = :uid ORDER BY i.cid, i.from_seq, a.seq, a.ordinal
     """,
     records.ClientMessage: """
         SELECT :user, client_msg_id, digest, seq, sent_ms

@@ -1,0 +1,197 @@
+"""What the database knows of files: whose they are, and which messages carry them.
+
+Laws:
+
+- A file is an upload of one user; many may have the same content, which is on the disk once.
+- `unused_ms` says since when no message carries a file; it is NULL while one does, and 0 if one
+  did: then the file is nobody's any more, and goes with the next sweep.
+- Permission is by lookup: the uploader, and whoever may see a message that carries it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from imserver.domain.errors import ApiError, Code
+from imserver.store import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import apsw
+
+    from imserver.store.transaction import Transaction
+
+MOST_ATTACHMENTS: Final = 20  # of one message
+GONE: Final = 0  # `unused_ms` of a file that was carried and is not any more
+
+_COLUMNS: Final = "f.file_id, f.digest, f.name, f.size, f.type, f.width, f.height, f.shown"
+_ADD: Final = """
+    INSERT INTO file (file_id, uid, digest, name, size, type, width, height, shown,
+                      created_ms, unused_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)
+"""
+_OF_USER: Final = "SELECT ifnull(sum(size), 0) FROM file WHERE uid = ?"
+_IN_ALL: Final = """
+    SELECT ifnull(sum(size), 0) FROM (SELECT max(size) AS size FROM file GROUP BY digest)
+"""
+_READABLE: Final = f"""
+    SELECT {_COLUMNS} FROM file f
+    WHERE f.file_id = ?1 AND f.unused_ms IS NOT 0
+      AND (f.uid = ?2
+           OR EXISTS (SELECT 1 FROM attachment a
+                      JOIN message m ON m.seq = a.seq
+                      JOIN membership i ON i.cid = m.cid AND i.uid = ?2
+                      WHERE a.file_id = f.file_id AND i.from_seq <= m.seq
+                        AND (i.to_seq IS NULL OR i.to_seq >= m.seq)))
+"""
+_MINE: Final = "SELECT 1 FROM file WHERE file_id = ? AND uid = ? AND unused_ms IS NOT 0"
+_ATTACH: Final = "INSERT INTO attachment (seq, ordinal, file_id) VALUES (?, ?, ?)"
+_USE: Final = "UPDATE file SET unused_ms = NULL WHERE file_id = ?"
+_OF_MESSAGE: Final = f"""
+    SELECT {_COLUMNS} FROM attachment a JOIN file f ON f.file_id = a.file_id
+    WHERE a.seq = ? ORDER BY a.ordinal
+"""
+_DETACH: Final = "DELETE FROM attachment WHERE seq = ? RETURNING file_id"
+_LET_GO: Final = """
+    UPDATE file SET unused_ms = 0
+    WHERE file_id = ?1 AND NOT EXISTS (SELECT 1 FROM attachment WHERE file_id = ?1)
+"""
+_UNUSED: Final = """
+    SELECT file_id, digest FROM file WHERE unused_ms IS NOT NULL AND unused_ms < ?
+    ORDER BY unused_ms LIMIT ?
+"""
+_DROP: Final = "DELETE FROM file WHERE file_id = ?"
+_HAS_CONTENT: Final = "SELECT 1 FROM file WHERE digest = ? LIMIT 1"
+_DIGESTS: Final = "SELECT DISTINCT digest FROM file"
+
+
+class StoredFile(NamedTuple):
+    """A file, as whoever may read it is told."""
+
+    file_id: str
+    digest: str
+    name: str
+    size: int  # bytes
+    type: str
+    width: int | None = None  # of a picture, upright, in pixels
+    height: int | None = None
+    shown: int = 0  # there are a thumbnail and a preview
+
+
+class Limits(NamedTuple):
+    """How much may be kept, in bytes; 0: any amount."""
+
+    file: int
+    user: int
+    total: int
+
+
+def refuse_larger(size: int, limit: int, name: str) -> None:
+    """Refuse what exceeds a limit.
+
+    Raises:
+        ApiError: `too_large`, naming the setting.
+    """
+    if limit and size > limit:
+        raise ApiError(Code.TOO_LARGE, f"files.{name} is {limit / 1e6:g}")
+
+
+def add(tx: Transaction, user_id: str, file: StoredFile, limits: Limits) -> StoredFile:
+    """Note a new file of a user.
+
+    Raises:
+        ApiError: `too_large`, naming the limit.
+    """
+    uid = tx.addressee(user_id)
+    used = used_by(tx.db, uid) + file.size
+    refuse_larger(used, limits.user, "user_megabytes")
+    if limits.total and not has_content(tx.db, file.digest):
+        (total,) = reading.one(tx.db, _IN_ALL)
+        refuse_larger(total + file.size, limits.total, "total_megabytes")
+    tx.db.execute(
+        _ADD,
+        (
+            file.file_id,
+            uid,
+            file.digest,
+            file.name,
+            file.size,
+            file.type,
+            file.width,
+            file.height,
+            file.shown,
+            tx.now_ms,
+        ),
+    )
+    return file
+
+
+def used_by(db: apsw.Connection, uid: int) -> int:
+    """Bytes of a user's files."""
+    used: int = reading.one(db, _OF_USER, uid)[0]
+    return used
+
+
+def find_readable(db: apsw.Connection, user_id: str, file_id: str) -> StoredFile | None:
+    """A file that a user may read."""
+    uid = reading.find_uid(db, user_id)
+    row = None if uid is None else reading.one(db, _READABLE, file_id, uid)
+    return None if row is None else StoredFile(*row)
+
+
+def attach(tx: Transaction, uid: int, seq: int, file_ids: Sequence[str]) -> None:
+    """Let a message carry files of its sender; before anything else is done with its place.
+
+    Raises:
+        ApiError: `not_found` for what is not theirs, `invalid_request` for too many, or one twice.
+    """
+    if len(file_ids) > MOST_ATTACHMENTS or len(set(file_ids)) < len(file_ids):
+        text = f"attachments must be at most {MOST_ATTACHMENTS} different files"
+        raise ApiError(Code.INVALID_REQUEST, text)
+    for file_id in file_ids:
+        if reading.one(tx.db, _MINE, file_id, uid) is None:
+            raise ApiError(Code.NOT_FOUND, "You have no such file")
+    _carry(tx.db, seq, file_ids)
+
+
+def carry_on(tx: Transaction, seq: int, from_seq: int) -> None:
+    """Let a message carry what another does: forwarded files are not uploaded again."""
+    _carry(tx.db, seq, [file.file_id for file in attachments(tx.db, from_seq)])
+
+
+def _carry(db: apsw.Connection, seq: int, file_ids: Iterable[str]) -> None:
+    for ordinal, file_id in enumerate(file_ids):
+        db.execute(_ATTACH, (seq, ordinal, file_id))
+        db.execute(_USE, (file_id,))
+
+
+def attachments(db: apsw.Connection, seq: int) -> list[StoredFile]:
+    """What a message carries, in the order in which its sender named it."""
+    return [StoredFile(*row) for row in reading.every(db, _OF_MESSAGE, (seq,))]
+
+
+def detach(db: apsw.Connection, seqs: Iterable[int]) -> None:
+    """Messages carry nothing any more: recalled or removed. Files that none carries are gone."""
+    for seq in seqs:
+        for (file_id,) in db.execute(_DETACH, (seq,)).fetchall():
+            db.execute(_LET_GO, (file_id,))
+
+
+def sweep(tx: Transaction, unused_before_ms: int, most: int) -> list[str]:
+    """Drop a piece of what has been unused for too long; the digests that nobody has any more."""
+    gone = reading.every(tx.db, _UNUSED, (max(1, unused_before_ms), most))
+    for file_id, _ in gone:
+        tx.db.execute(_DROP, (file_id,))
+    return [digest for digest in {digest for _, digest in gone} if not has_content(tx.db, digest)]
+
+
+def has_content(db: apsw.Connection, digest: str) -> bool:
+    """Whether some file has a content."""
+    return reading.one(db, _HAS_CONTENT, digest) is not None
+
+
+def digests(db: apsw.Connection) -> set[str]:
+    """The contents of all files."""
+    rows: list[Any] = reading.every(db, _DIGESTS, ())
+    return {digest for (digest,) in rows}
