@@ -176,10 +176,9 @@ def _files(tx: Transaction) -> None:
         file = keeping.StoredFile(f"file_{name}", f"{size:064x}", f"{name}.txt", size, "text/plain")
         keeping.add(tx, "alice", file, keeping.Limits(0, 0, 0))
     alice = tx.find_user("alice")
-    seqs = tx.db.execute(
-        "SELECT seq FROM message WHERE sender_uid = ? AND seq > 10 LIMIT 2", (alice,)
-    ).fetchall()
-    (carries,), (recalled,) = seqs
+    sent = "SELECT seq FROM message WHERE sender_uid = ? ORDER BY seq"
+    seqs = [seq for (seq,) in tx.db.execute(sent, (alice,))]
+    recalled, carries = seqs[0], seqs[-1]
     keeping.attach(tx, alice, carries, ["file_carried"])
     keeping.attach(tx, alice, recalled, ["file_gone"])
     keeping.detach(tx.db, [recalled])
