@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _PARTIAL: Final = "incoming"  # the folder of what is not whole yet
+PICTURES: Final = ("thumbnail", "preview")
 _PREVIEWS: Final = "pictures"  # the folder of what was made of pictures
 _COPY: Final = 1024 * 1024  # bytes at once
 HEAD_BYTES: Final = 16 * 1024  # by which a type is told
@@ -80,11 +81,31 @@ class Incoming:
         self._file.close()
         return Written(self._hash.hexdigest(), self.size, bytes(self._head))
 
+    def beside(self, kind: str) -> Path:
+        """Where what is made of it is, until it is kept."""
+        return self._path.with_name(f"{self._path.name}.{kind}")
+
+    def look_again(self) -> Written:
+        """What it is after somebody has changed it, brought to the disk.
+
+        Raises:
+            OSError: that failed.
+        """
+        found = sha256()
+        size = 0
+        with self._path.open("r+b") as file:
+            while data := file.read(_COPY):
+                found.update(data)
+                size += len(data)
+            os.fsync(file.fileno())
+        return Written(found.hexdigest(), size, bytes(self._head))
+
     def drop(self) -> None:
         """Give it up; one that was kept stays."""
         with suppress(OSError):
             self._file.close()
-        self._path.unlink(missing_ok=True)
+        for path in (self._path, *map(self.beside, PICTURES)):
+            path.unlink(missing_ok=True)
 
 
 class Contents:
@@ -135,7 +156,7 @@ class Contents:
     def picture_path(self, digest: str, kind: str) -> Path:
         """Where a `thumbnail` or a `preview` of a picture is, if it is there."""
         assert _DIGEST.fullmatch(digest)
-        assert kind in ("thumbnail", "preview")
+        assert kind in PICTURES
         return self.folder / _PREVIEWS / f"{digest}.{kind}"
 
     def delete(self, digest: str) -> None:
@@ -145,7 +166,7 @@ class Contents:
             OSError: that failed.
         """
         self.path(digest).unlink(missing_ok=True)
-        for kind in ("thumbnail", "preview"):
+        for kind in PICTURES:
             self.picture_path(digest, kind).unlink(missing_ok=True)
 
     def digests(self) -> Iterator[str]:

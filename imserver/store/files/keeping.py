@@ -31,7 +31,9 @@ _ADD: Final = """
                       created_ms, unused_ms)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)
 """
-_OF_USER: Final = "SELECT ifnull(sum(size), 0) FROM file WHERE uid = ?"
+_OF_USER: Final = (
+    "SELECT ifnull(sum(size), 0) FROM file WHERE uid = (SELECT uid FROM user WHERE user_id = ?)"
+)
 _IN_ALL: Final = """
     SELECT ifnull(sum(size), 0) FROM (SELECT max(size) AS size FROM file GROUP BY digest)
 """
@@ -104,7 +106,7 @@ def add(tx: Transaction, user_id: str, file: StoredFile, limits: Limits) -> Stor
         ApiError: `too_large`, naming the limit.
     """
     uid = tx.addressee(user_id)
-    used = used_by(tx.db, uid) + file.size
+    used = used_by(tx.db, user_id) + file.size
     refuse_larger(used, limits.user, "user_megabytes")
     if limits.total and not has_content(tx.db, file.digest):
         (total,) = reading.one(tx.db, _IN_ALL)
@@ -127,9 +129,9 @@ def add(tx: Transaction, user_id: str, file: StoredFile, limits: Limits) -> Stor
     return file
 
 
-def used_by(db: apsw.Connection, uid: int) -> int:
+def used_by(db: apsw.Connection, user_id: str) -> int:
     """Bytes of a user's files."""
-    used: int = reading.one(db, _OF_USER, uid)[0]
+    used: int = reading.one(db, _OF_USER, user_id)[0]
     return used
 
 
@@ -178,12 +180,24 @@ def detach(db: apsw.Connection, seqs: Iterable[int]) -> None:
             db.execute(_LET_GO, (file_id,))
 
 
-def sweep(tx: Transaction, unused_before_ms: int, most: int) -> list[str]:
-    """Drop a piece of what has been unused for too long; the digests that nobody has any more."""
+class Swept(NamedTuple):
+    """What was dropped."""
+
+    digests: list[str]  # of the contents that no file has any more
+    more: bool  # whether there may be more to drop
+
+
+def sweep(tx: Transaction, unused_before_ms: int, most: int) -> Swept:
+    """Drop a piece of what has been unused for too long."""
     gone = reading.every(tx.db, _UNUSED, (max(1, unused_before_ms), most))
     for file_id, _ in gone:
         tx.db.execute(_DROP, (file_id,))
-    return [digest for digest in {digest for _, digest in gone} if not has_content(tx.db, digest)]
+    return Swept(strays(tx.db, {digest for _, digest in gone}), len(gone) == most)
+
+
+def strays(db: apsw.Connection, digests: Iterable[str]) -> list[str]:
+    """Those of some contents that no file has."""
+    return [digest for digest in digests if not has_content(db, digest)]
 
 
 def has_content(db: apsw.Connection, digest: str) -> bool:

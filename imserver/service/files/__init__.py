@@ -1,0 +1,1 @@
+"""Files: taken in, given out, and cleared away. Nothing here knows a transport."""

@@ -1,0 +1,304 @@
+"""Where files come in, and from where they are cleared away.
+
+Laws:
+
+- A content is on the disk, whole, before its file is in the database; a file leaves the database
+  before its content leaves the disk. So what a killed process leaves is a content that nobody has,
+  and the next start deletes it.
+- `Cabinet.placing` keeps the two ends apart: nobody deletes a content while somebody else finds
+  that it is there already.
+- A full disk refuses the upload (503) and leaves nothing of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import Counter
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import trio
+from msgspec import Struct
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.media import clean_name
+from imserver.pictures import studio
+from imserver.service.engine import Change
+from imserver.store.files import keeping
+from imserver.store.files.contents import PICTURES
+from imserver.store.files.sniffing import sniff
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from pathlib import Path
+
+    from imserver.service.engine import Engine
+    from imserver.store.files.contents import Contents, Incoming
+    from imserver.store.files.keeping import Limits, StoredFile, Swept
+    from imserver.store.transaction import Transaction
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+FILE_PREFIX: Final = "file_"
+_BUFFER: Final = 1024 * 1024  # bytes that are written at once
+_SWEPT: Final = 200  # files dropped in one transaction
+_SWEEP_EVERY: Final = 600.0  # seconds
+
+
+class FileView(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A file, as clients see it."""
+
+    id: str
+    name: str
+    size: int
+    type: str
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    thumbnail: bool = False  # there are a thumbnail and a preview
+
+
+def view_of(file: StoredFile) -> FileView:
+    """A file as clients see it."""
+    return FileView(
+        id=file.file_id,
+        name=file.name,
+        size=file.size,
+        type=file.type,
+        sha256=file.digest,
+        width=file.width,
+        height=file.height,
+        thumbnail=bool(file.shown),
+    )
+
+
+def new_file_id() -> str:
+    """An id that nobody guesses."""
+    return FILE_PREFIX + secrets.token_hex(10)
+
+
+class _AddFile(Change["StoredFile", "StoredFile"]):
+    __slots__ = ("_file", "_limits", "_user_id")
+
+    def __init__(self, user_id: str, file: StoredFile, limits: Limits) -> None:
+        self._user_id = user_id
+        self._file = file
+        self._limits = limits
+
+    def apply(self, tx: Transaction) -> StoredFile:
+        return keeping.add(tx, self._user_id, self._file, self._limits)
+
+
+class _Sweep(Change["Swept", "Swept"]):
+    __slots__ = ("_before_ms",)
+
+    def __init__(self, before_ms: int) -> None:
+        self._before_ms = before_ms
+
+    def apply(self, tx: Transaction) -> Swept:
+        return keeping.sweep(tx, self._before_ms, _SWEPT)
+
+
+class Cabinet:
+    """Owner of the uploads under way."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        contents: Contents,
+        limits: Limits,
+        *,
+        unused_ms: int,
+        strip_location: bool,
+    ) -> None:
+        self.contents = contents
+        self.limits = limits
+        self._engine = engine
+        self._unused_ms = unused_ms
+        self._strip_location = strip_location
+        self._studio = studio.Studio()
+        self._coming: Counter[str] = Counter()  # bytes of each user that are not files yet
+        self._placing = trio.Lock()
+
+    async def receive(
+        self, user_id: str, body: AsyncIterator[bytes], name: str, length: int | None = None
+    ) -> StoredFile:
+        """Take in a file of a user; `length` is what the client says of it, if it does.
+
+        Raises:
+            ApiError: `too_large`, naming the limit; `unavailable` where the disk does not take it.
+        """
+        room = await self.room(user_id, length or 0)
+        incoming = await on_disk(self.contents.begin)
+        try:
+            await self.fill(incoming, body, user_id, room)
+            return await self.keep(incoming, user_id, new_file_id(), name)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(incoming.drop)
+
+    async def room(self, user_id: str, size: int) -> int:
+        """How many bytes a user may add; they want to add `size`.
+
+        Raises:
+            ApiError: `too_large`: not so many.
+        """
+        keeping.refuse_larger(size, self.limits.file, "max_megabytes")
+
+        used = await self._engine.reader.ask(lambda db: keeping.used_by(db, user_id))
+        used += self._coming[user_id]
+        keeping.refuse_larger(used + size, self.limits.user, "user_megabytes")
+        return self.limits.user - used if self.limits.user else 0
+
+    async def fill(
+        self, incoming: Incoming, body: AsyncIterator[bytes], user_id: str, room: int
+    ) -> None:
+        """Write a body to the disk, as it comes.
+
+        Raises:
+            ApiError: `too_large`, `unavailable`.
+        """
+        pieces: list[bytes] = []
+        waiting = size = 0
+        before = incoming.size
+        try:
+            async for piece in body:
+                pieces.append(piece)
+                waiting += len(piece)
+                size += len(piece)
+                self._coming[user_id] += len(piece)
+                keeping.refuse_larger(before + size, self.limits.file, "max_megabytes")
+                if room and size > room:
+                    keeping.refuse_larger(self.limits.user + 1, self.limits.user, "user_megabytes")
+                if waiting >= _BUFFER:
+                    data, pieces, waiting = b"".join(pieces), [], 0
+                    await on_disk(partial(incoming.write, data))
+        finally:
+            self._coming[user_id] -= size
+            if not self._coming[user_id]:
+                del self._coming[user_id]
+            if pieces:  # also of a body that broke off: an upload may go on from there
+                with trio.CancelScope(shield=True):
+                    await on_disk(partial(incoming.write, b"".join(pieces)))
+
+    async def keep(self, incoming: Incoming, user_id: str, file_id: str, name: str) -> StoredFile:
+        """Make a file of a content that has come whole.
+
+        Raises:
+            ApiError: `too_large`, `unavailable`.
+        """
+        written = await on_disk(incoming.finish)
+        kind = sniff(written.head)
+        made = {picture: incoming.beside(picture) for picture in PICTURES}
+        looked = studio.Looked()
+        if kind in studio.TYPES:
+            looked = await self._studio.look_at(
+                incoming.path,
+                kind,
+                made["thumbnail"],
+                made["preview"],
+                strip_location=self._strip_location,
+            )
+            if looked.stripped:
+                written = await on_disk(incoming.look_again)
+        file = keeping.StoredFile(
+            file_id,
+            written.digest,
+            clean_name(name),
+            written.size,
+            kind,
+            looked.width,
+            looked.height,
+            int(looked.shown),
+        )
+        # Whoever began to place it ends it: a shutdown waits for that, as it does for the writer.
+        with trio.CancelScope(shield=True):
+            async with self._placing:
+                file = await self._place(incoming, user_id, file, made)
+        return file
+
+    async def _place(
+        self, incoming: Incoming, user_id: str, file: StoredFile, made: dict[str, Path]
+    ) -> StoredFile:
+        def place() -> None:
+            self.contents.keep(incoming, file.digest)
+            for kind, path in made.items():
+                if file.shown:
+                    path.replace(self.contents.picture_path(file.digest, kind))
+
+        try:
+            await on_disk(place)
+            return await self._engine.write(_AddFile(user_id, file, self.limits))
+        except ApiError:
+            await self._clear([file.digest])
+            raise
+
+    # -- out again ----------------------------------------------------------------------------
+
+    async def find(self, user_id: str, file_id: str) -> StoredFile:
+        """A file that a user may read.
+
+        Raises:
+            ApiError: `not_found`.
+        """
+        found = await self._engine.reader.ask(
+            lambda db: keeping.find_readable(db, user_id, file_id)
+        )
+        if found is None:
+            raise ApiError(Code.NOT_FOUND, "There is no such file")
+        return found
+
+    # -- clearing away ------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Clear away what is not used, again and again, until cancelled."""
+        await self.clear_strays()
+        while True:
+            try:
+                await self.sweep()
+            except ApiError as error:
+                logger.warning("files could not be cleared away: %s", error)
+            await trio.sleep(_SWEEP_EVERY)
+
+    async def sweep(self) -> None:
+        """Drop the files that no message carries any more, or none has for too long.
+
+        Raises:
+            ApiError: `unavailable`.
+        """
+        before = self._engine.clock() - self._unused_ms
+        more = True
+        while more:
+            async with self._placing:
+                gone = await self._engine.write(_Sweep(before))
+                await self._clear(gone.digests)
+            more = gone.more
+
+    async def clear_strays(self) -> None:
+        """Delete contents that no file has, as a killed process leaves them."""
+        async with self._placing:
+            known = await self._engine.reader.ask(keeping.digests)
+            there = await on_disk(lambda: set(self.contents.digests()))
+            await self._clear(there - known)
+
+    async def _clear(self, digests: Iterable[str]) -> None:
+        strays = await self._engine.reader.ask(lambda db: keeping.strays(db, digests))
+        for digest in strays:
+            with suppress(ApiError):
+                await on_disk(partial(self.contents.delete, digest))
+
+
+async def on_disk(work: Callable[[], T]) -> T:
+    """Do something to files in a worker thread.
+
+    Raises:
+        ApiError: `unavailable`: the disk is full, or fails.
+    """
+    try:
+        return await trio.to_thread.run_sync(work)
+    except OSError as error:
+        logger.error("a file cannot be stored: %s", error)
+        raise ApiError(Code.UNAVAILABLE) from error
