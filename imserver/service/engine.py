@@ -79,7 +79,7 @@ class Delivery(Struct, frozen=True, gc=False):
     skip: Session | None = None
 
 
-class Outcome(NamedTuple, Generic[R]):
+class Outcome(Struct, Generic[R], frozen=True, gc=False):
     """What a change comes to once it is on disk: its result, and what is to be pushed."""
 
     result: R
@@ -223,14 +223,14 @@ class Engine:
             done(stored)
             return
         try:
-            result, deliveries = change.conclude(stored)
+            outcome = change.conclude(stored)
         except Exception:
             # A defect, and the writer goes on: a client that asks again is told what was stored.
             logger.exception("a write could not be put into words")
             done(ApiError(Code.INTERNAL))
             return
-        done(result)
-        for delivery in deliveries:
+        done(outcome.result)
+        for delivery in outcome.deliveries:
             self.hub.publish(delivery.payload, delivery.users, delivery.skip)
 
     async def write(self, change: Change[Any, R]) -> R:

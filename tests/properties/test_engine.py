@@ -472,7 +472,7 @@ class EngineMachine(RuleBasedStateMachine):
         return [
             answer.code
             if isinstance(answer, ApiError)
-            else command.piece
+            else answer
             if isinstance(command, Remove)
             else answered(action.name, answer)
             for action, command, answer in zip(actions, commands, answers, strict=True)
