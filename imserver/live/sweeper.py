@@ -40,12 +40,20 @@ class Sweeper:
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
-            self._hub.tick = trio.current_time()
+            before, self._hub.tick = self._hub.tick, trio.current_time()
+            if before and self._hub.tick - before > 2 * _PERIOD:
+                self._excuse(self._hub.tick - before - _PERIOD)
             for count, session in enumerate(self._hub.sessions(), 1):
                 self._look_at(session, self._hub.tick)
                 if count % _SLICE == 0:
                     await trio.lowlevel.checkpoint()
             await trio.sleep(_PERIOD)
+
+    def _excuse(self, seconds: float) -> None:
+        """The process stood still: what clients sent meanwhile waits to be read."""
+        for session in self._hub.sessions():
+            session.heard += seconds
+            session.opened += seconds
 
     def _look_at(self, session: Session, now: float) -> None:
         if session.outbox.closed:

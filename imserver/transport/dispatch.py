@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MOST_IGNORED: Final = 100  # answers with `rate_limited` in a row before a session is let go
+_LONG_FRAME: Final = 1024  # bytes: no more costly than the text frame that they are part of
 _MOST_PENDING: Final = 256  # requests of one session under way
 # Shares of what the outbox holds: a write may come back twice, as its answer and as a push, and
 # the pushes of others need their room too.
@@ -127,6 +128,17 @@ class Dispatcher:
         except ApiError as refused:
             return self._keep_out(kind, refused, correlation)
         return self._later(kind, error, correlation)
+
+    def charge_frame(self, size: int) -> None:
+        """Charge a frame that is no request as much as one; long fragments cost by their bytes."""
+        if size >= _LONG_FRAME or self._session.outbox.closed:
+            return
+        try:
+            admit(self._engine, None, self._caller)
+        except ApiError:
+            self._ignored += 1
+            if self._ignored >= _MOST_IGNORED:
+                self._session.outbox.finish(CloseCode.RATE_LIMITED)
 
     def _perform(
         self, operation: Operation, request: Any, correlation: str | None, length: int

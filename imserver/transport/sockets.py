@@ -108,7 +108,11 @@ async def take_the_rest(sock: socket.socket) -> None:
 
 
 def refusal(
-    error: ApiError, status: int | None = None, *, retry_after_ms: int | None = None
+    error: ApiError,
+    status: int | None = None,
+    *,
+    retry_after_ms: int | None = None,
+    websocket: bool = False,
 ) -> bytes:
     """An answer of HTTP/1.1 that says why no other will come; its status is the error's own."""
     status = error.status if status is None else status
@@ -119,6 +123,8 @@ def refusal(
     )
     if status == HTTPStatus.UPGRADE_REQUIRED:
         head += "Upgrade: websocket\r\n"
+    if websocket:
+        head += "Sec-WebSocket-Version: 13\r\n"  # RFC 6455 section 4.4
     wait_ms = error.retry_after_ms or retry_after_ms
     if wait_ms is not None:
         head += f"Retry-After: {retry_after(wait_ms)}\r\n"

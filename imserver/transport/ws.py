@@ -185,7 +185,7 @@ class WebSocketLane:
 
     async def _refuse(self, sock: socket.socket, status: int, error: ApiError) -> None:
         self._engine.refusals.count("websocket", error)
-        await send(sock, refusal(error, status))
+        await send(sock, refusal(error, status, websocket=status in (400, 426)))
 
 
 def _given(headers: Headers, name: str) -> list[bytes]:

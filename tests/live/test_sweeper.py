@@ -164,3 +164,33 @@ async def test_thousands_of_sessions_do_not_keep_others_from_their_turn(
         assert 2_001 in seen
         assert len(seen & {500, 1_000, 1_500, 2_000}) >= 2  # seen half done, and more than once
         nursery.cancel_scope.cancel()
+
+
+async def test_time_in_which_the_process_stood_still_counts_for_nobody(
+    mock_clock: MockClock,
+) -> None:
+    hub = Hub(lambda payload: payload, outbox_bytes=1000)
+    sweeper = Sweeper(hub, wall, login_timeout=10, ping_after=30, drop_after=90)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sweeper.run)
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            mock_clock.jump(1)
+            await wait_all_tasks_blocked()
+        heard, silent = FakeLink(), FakeLink()
+        for link in (heard, silent):
+            hub.login(hub.open(link), Grant("alice"))
+        stranger = FakeLink()
+        hub.open(stranger)
+        mock_clock.jump(100)  # what came meanwhile waits to be read
+        await wait_all_tasks_blocked()
+        for _ in range(5):
+            mock_clock.jump(1)
+            await wait_all_tasks_blocked()
+        assert heard.closed == silent.closed == stranger.closed == []
+        for _ in range(90):
+            mock_clock.jump(1)
+            await wait_all_tasks_blocked()
+        assert silent.closed == [CloseCode.HEARTBEAT_TIMEOUT]
+        assert stranger.closed == [CloseCode.LOGIN_TIMEOUT]
+        nursery.cancel_scope.cancel()

@@ -9,8 +9,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from imserver.config import Limits, Timeouts
+from imserver.config import Admission, Limits, Timeouts
 from tests.support import login, rest, running_server
+from tests.support.clients import PATIENCE
 from tests.transport.raw import (
     BINARY,
     CLOSE,
@@ -270,3 +271,40 @@ async def test_endless_fragments_of_nothing_cost_nothing() -> None:
         assert kept < 220_000
         await raw.send(frame(HEARTBEAT, CONT))
         assert (await raw.frame()).json["type"] == "heartbeat"
+
+
+async def test_what_was_taken_is_answered_to_a_client_that_has_said_all() -> None:
+    async with running_server() as server, raw_websocket(server, "alice") as raw:
+        sends = [
+            request("send_message", {"receiver_id": "bob", "content": str(number)})
+            for number in range(50)
+        ]
+        await raw.send(b"".join(sends))
+        await raw.send_eof()
+        answers = await raw.frames(50)
+        assert [each["data"]["message"]["content"] for each in answers] == [
+            str(number) for number in range(50)
+        ]
+
+
+async def test_a_message_in_too_many_fragments_is_refused_and_some_are_not() -> None:
+    text = json.dumps({"type": "heartbeat", "data": {"user_id": "x" * 900}}).encode()
+    pieces = [frame(bytes([byte]), CONT, fin=False) for byte in text]
+    pieces[0] = frame(text[:1], TEXT, fin=False)
+    pieces[-1] = frame(text[-1:], CONT)
+    async with running_server() as server, raw_websocket(server, "alice") as raw:
+        await raw.send(b"".join(pieces))
+        assert (await raw.text())["type"] == "heartbeat"
+        await raw.send(pieces[0] + pieces[1] * 2000)
+        assert await raw.goodbye() == 1008
+
+
+async def test_frames_that_are_no_requests_draw_on_a_budget_too() -> None:
+    admission = Admission(mode="on", requests_per_second=0.01, requests_burst=20)
+    async with running_server(admission=admission) as server, raw_websocket(server) as raw:
+        await raw.send(frame(b"", PING) * 400)
+        with trio.fail_after(PATIENCE):
+            while (received := await raw.frame()).opcode == PONG:
+                pass
+        assert received.opcode == CLOSE
+        assert int.from_bytes(received.payload[:2], "big") == 4029

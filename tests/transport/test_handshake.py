@@ -114,6 +114,7 @@ async def test_what_is_no_handshake_is_refused_in_json(
         assert json.loads(body)["code"] == code
         if status == 426:
             assert headers[b"upgrade"] == b"websocket"
+        assert headers[b"sec-websocket-version"] == b"13"  # RFC 6455 section 4.4
         await raw.end()
 
 
