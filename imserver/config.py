@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 
 from imserver import setting_kinds
 from imserver.environment import PREFIX, given
+from imserver.service.identity.origins import listed_origin
 
 DEFAULT_FILE = "config.toml"
 
@@ -216,6 +217,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         for name in self.hosts:
             if not re.fullmatch(r"[^\s:/?#@,\\\[\]]+|\[?[0-9A-Fa-f:.]+\]?", name):
                 raise ConfigError(f"hosts: {name!r} is no name or address without a port")
+        for origin in self.origins:
+            _check_origin(origin)
         for proxy in self.proxies:
             _check_proxy(proxy)
         self._check_auth()
@@ -247,6 +250,13 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ConfigError(
                 "auth.algorithms must be the one that the key in auth.key_file is for"
             )
+
+
+def _check_origin(origin: str) -> None:
+    try:
+        listed_origin(origin)
+    except ValueError as error:
+        raise ConfigError(f"origins: {error}") from None
 
 
 def _check_proxy(proxy: str) -> None:

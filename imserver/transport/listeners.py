@@ -10,7 +10,7 @@ import stat
 import struct
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -62,11 +62,19 @@ def listen_tcp(host: str, port: int, certificate: Certificate | None) -> list[Li
         raise ListenError(f"{host} port {port}", error) from None
 
 
+def _addresses(host: str, port: int) -> list[Any]:
+    numeric = socket.AI_PASSIVE | socket.AI_NUMERICHOST
+    with suppress(socket.gaierror):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
+    # Only a name may depend on what addresses this machine has: 127.0.0.1 would not be found on
+    # one whose other address is of IPv6.
+    named = socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=named)
+
+
 def _bind_tcp(host: str, port: int) -> list[socket.socket]:
     try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-        )
+        found = _addresses(host, port)
     except UnicodeError:  # too long, or an empty part
         raise OSError(f"{host} is no host's name") from None
     sockets: list[socket.socket] = []

@@ -100,8 +100,8 @@ def _responses(operation: Operation, answer: dict[str, Any]) -> dict[str, Any]:
     codes: set[Code] = {*operation.errors, *COMMON_ERRORS}
     if operation.who is not Who.ANYONE:
         codes |= {Code.UNAUTHORIZED, Code.FORBIDDEN}  # nobody, or the server's own user id
-    if operation.rest.method == "POST":
-        codes |= {Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE}
+    if operation.rest.method in ("POST", "PUT", "PATCH"):
+        codes |= {Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.TOO_SLOW}
     by_status: dict[int, list[Code]] = {}
     for code in sorted(codes):
         by_status.setdefault(CATALOGUE[code].status, []).append(code)

@@ -7,6 +7,7 @@ from. What stands left of the entry that the last listed proxy made is whatever 
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final
 
 from imserver.domain.model import Peer
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 UNIX: Final = "unix"  # stands for whatever comes by the Unix socket
 FORWARDED_FOR: Final = "X-Forwarded-For"
+# Some proxies say the port too, and put IPv6 addresses in brackets.
+_WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]+)\](:\d{1,5})?|(?P<v4>[\d.]+):\d{1,5}")
 
 
 class Proxies:
@@ -64,6 +67,9 @@ class Proxies:
 
 
 def _parse(text: str) -> Address | None:
+    with_port = _WITH_PORT.fullmatch(text)
+    if with_port is not None:
+        text = with_port["v6"] or with_port["v4"]
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -46,10 +46,10 @@ def frames(segments: Iterable[bytes]) -> None:
     texts = []
     for segment in segments:
         data += segment
-        texts += connection._read_texts(segment)
+        texts += (text for text in connection._read_texts(segment) if text is not None)
         partial = connection._cutter._partial
         assert len(partial) <= MOST + _HEAD, "more is kept than a frame can be"
-        assert sum(map(len, connection._fragments)) <= MOST, "more is kept than a message can be"
+        assert len(connection._fragments) <= MOST, "more is kept than a message can be"
     engine.hub.close(connection.session)
     # A frame that is not whole yet is not judged yet, unless by its length.
     judged = data[: len(data) - len(partial)] if data else b""

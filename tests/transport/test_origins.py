@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imserver.config import ConfigError
 from imserver.service.identity.hosts import Hosts
 from imserver.service.identity.origins import Origins
 from tests.support import rest, running_server
@@ -19,6 +20,11 @@ OWN = "https://chat.example:8443"
         ("https://chat.example:8443", False, True),
         ("https://CHAT.example:8443", False, True),
         ("https://friend.example", False, True),
+        ("https://friend.example:443", False, True),  # the port that is meant anyway
+        ("https://friend.example:444", False, False),
+        ("http://friend.example", False, False),
+        ("https://friend.example@evil.example", False, False),
+        ("https://evil.example/https://friend.example", False, False),
         ("https://chat.example", False, False),
         ("https://evil.example", False, False),
         ("https://chat.example:8443.evil.example", False, False),
@@ -42,6 +48,35 @@ def test_admitted(origin: str | None, loopback: bool, admitted: bool) -> None:
     origins = Origins(["https://friend.example/"], hosts, loopback=loopback)
     assert origins.admits(origin, "chat.example:8443") is admitted
     assert Origins(["*"], hosts, loopback=loopback).admits(origin, None)
+
+
+def test_a_default_port_may_be_said_or_not() -> None:
+    hosts = Hosts([], guarded=False)
+    own = Origins([], hosts, loopback=False)
+    assert own.admits("https://chat.example", "chat.example:443")
+    assert own.admits("https://chat.example:443", "chat.example")
+    assert own.admits("http://chat.example", "chat.example:80")
+    assert not own.admits("http://chat.example", "chat.example:443")
+    listed = Origins(["https://friend.example:443", "null", "file://"], hosts, loopback=False)
+    for origin in ("https://friend.example", "null", "file://"):
+        assert listed.admits(origin, "chat.example")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "friend.example",
+        "friend.example:8443",
+        "ftp://x",
+        "https://",
+        "https://x/path",
+        "https://x:y",
+    ],
+)
+async def test_what_is_no_origin_is_refused_at_start(origin: str) -> None:
+    with pytest.raises(ConfigError, match="is no origin"):
+        async with running_server(origins=(origin,)):
+            pass
 
 
 @pytest.mark.parametrize(

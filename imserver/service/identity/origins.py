@@ -6,7 +6,7 @@ are not bound by the browser's same-origin policy, so it is the server that has 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from imserver.service.identity.hosts import is_this_machine
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from imserver.service.identity.hosts import Hosts
+
+_PORTS: Final = {"http": 80, "https": 443}
+_ANY: Final = "*"
+_OPAQUE: Final = ("null", "file://")  # what browsers say for pages that have no origin
 
 
 class Origins:
@@ -25,25 +29,64 @@ class Origins:
     """
 
     def __init__(self, allowed: Collection[str], hosts: Hosts, *, loopback: bool) -> None:
+        """`allowed`: as in the settings.
+
+        Raises:
+            ValueError: one of them is no origin; the text is a sentence for the operator.
+        """
         self._hosts = hosts
-        self._allowed = {origin.lower().rstrip("/") for origin in allowed}
+        self._allowed = {listed_origin(origin) for origin in allowed}
+        self._any = _ANY in self._allowed
         self._loopback = loopback
 
     def allows(self, origin: str) -> bool:
         """Whether pages of this origin are allowed expressly."""
-        return "*" in self._allowed or origin.lower() in self._allowed
+        return self._any or (_parsed(origin) or origin) in self._allowed
 
     def admits(self, origin: str | None, host: str | None) -> bool:
         """Whether a request with these headers may be served."""
         if origin is None or self.allows(origin):
             return True
-        try:
-            parts = urlsplit(origin)
-            name = parts.hostname
-        except ValueError:
+        page = _parsed(origin)
+        if page is None:
             return False
-        if parts.scheme not in ("http", "https") or not name:
-            return False
-        if self._loopback and not self._hosts.lists(name):
-            return is_this_machine(name)
-        return host is not None and parts.netloc.lower() == host.lower()
+        if self._loopback and not self._hosts.lists(page.name):
+            return is_this_machine(page.name)
+        return host is not None and _parsed(f"{page.scheme}://{host}") == page
+
+
+class _Origin(NamedTuple):
+    scheme: str
+    name: str
+    port: int
+
+
+def listed_origin(text: str) -> _Origin | str:
+    """An origin of the settings; `*`, `null` and `file://` stand for themselves.
+
+    Raises:
+        ValueError: it is none; the text is a sentence for the operator.
+    """
+    text = text.strip()
+    if text == _ANY or text.lower() in _OPAQUE:
+        return text.lower()
+    origin = _parsed(text.rstrip("/"))
+    if origin is None:
+        raise ValueError(
+            f"{text!r} is no origin: write https://name or https://name:port, without a path"
+        )
+    return origin
+
+
+def _parsed(origin: str) -> _Origin | None:
+    """An origin with its port, said or not (RFC 6454 section 4)."""
+    try:
+        parts = urlsplit(origin)
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not name or parts.path or parts.query or parts.fragment:
+        return None
+    if "@" in parts.netloc or any(character.isspace() for character in origin):
+        return None
+    return _Origin(parts.scheme, name, _PORTS[parts.scheme] if port is None else port)
