@@ -123,6 +123,16 @@ class Retention(Struct, frozen=True, forbid_unknown_fields=True):
     every: Annotated[float, Meta(ge=1, le=31 * 86_400)] = 3600.0
 
 
+class Files(Struct, frozen=True, forbid_unknown_fields=True):
+    """[files]: what users may upload"""
+
+    max_megabytes: Annotated[float, Meta(ge=0.001, le=1_000_000)] = 100.0
+    user_megabytes: Annotated[float, Meta(ge=0, le=100_000_000)] = 2000.0
+    total_megabytes: Annotated[float, Meta(ge=0, le=100_000_000)] = 0.0
+    unused_hours: Annotated[float, Meta(ge=0.01, le=8760)] = 24.0
+    strip_location: bool = True
+
+
 class Admission(Struct, frozen=True, forbid_unknown_fields=True):
     """[admission]: what one user or address may ask for"""
 
@@ -166,6 +176,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     backup: Backup = Backup()
     retention: Retention = Retention()
+    files: Files = Files()
     admission: Admission = Admission()
 
     @property
@@ -183,6 +194,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if self.database == ":memory:":
             return self.database
         return str(Path(self.data) / self.database)
+
+    @property
+    def files_folder(self) -> Path:
+        """Where contents of files are."""
+        return Path(self.data) / "files"
 
     @property
     def control_socket(self) -> Path | None:
@@ -205,7 +221,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         except msgspec.ValidationError as error:
             raise ConfigError(setting_kinds.wrong(Config, self, error)[1]) from None
         for name in ("data", "database", "socket"):
-            if not _is_utf8(getattr(self, name)):
+            if not setting_kinds.is_utf8(getattr(self, name)):
                 raise ConfigError(f"{name} must be a name in UTF-8: SQLite takes no other")
         if self.auth.mode == "open" and not (self.allow_open_network or is_loopback(self.host)):
             raise ConfigError(
@@ -268,14 +284,6 @@ def _check_proxy(proxy: str) -> None:
         raise ConfigError(
             f'proxies: {proxy!r} is no address, no network such as "10.0.0.0/8", and not "unix"'
         ) from None
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,13 +33,15 @@ from imserver.service.accounts.keeping import begin, tend
 from imserver.service.accounts.registry import Accounts
 from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, Limits
+from imserver.service.files.opening import FileService, open_files
 from imserver.service.identity.hosts import Hosts
 from imserver.service.identity.modes import Identity, OpenIdentity, ProxyIdentity
 from imserver.service.identity.origins import Origins
 from imserver.service.identity.pages import Pages
 from imserver.service.identity.token_identity import TokenIdentity
 from imserver.service.upkeep.retention import Retention
-from imserver.store.database import open_database
+from imserver.store.database import MEMORY, open_database
+from imserver.store.files.uploaded import Limits as FileLimits
 from imserver.store.ownership import make_folder
 from imserver.store.reader import Reader
 from imserver.store.search.finding import Finder
@@ -48,6 +50,7 @@ from imserver.store.tools.rotation import Rotation
 from imserver.store.writer import Writer
 from imserver.transport.deadline import Times
 from imserver.transport.edge import Edge
+from imserver.transport.file_routes import file_routes
 from imserver.transport.framing import text_frame
 from imserver.transport.gate import Gate
 from imserver.transport.http1 import Http1Lane
@@ -57,7 +60,7 @@ from imserver.transport.proxies import Proxies
 from imserver.transport.pump import Pump
 from imserver.transport.requests import Requests
 from imserver.transport.rest import RestRules
-from imserver.transport.routes import Routes
+from imserver.transport.routes import RawRoute, Routes
 from imserver.transport.self_description import self_description
 from imserver.transport.tls import Certificate, TlsError
 from imserver.transport.ws import WebSocketLane
@@ -212,7 +215,9 @@ async def open_server(
             handshake_timeout=config.timeouts.request_head,
             access_log=config.log.access,
         )
-        rest = _rest(config, engine, pages, proxies, gate, database)
+        filing = files.enter_context(_open_files(config, engine))
+        raw = file_routes(filing.cabinet, filing.uploads)
+        rest = _rest(config, engine, pages, proxies, gate, database, raw)
         times = Times(
             head=config.timeouts.request_head,
             body=config.timeouts.request_body,
@@ -247,6 +252,7 @@ async def open_server(
                         drop_after=config.timeouts.silence,
                     )
                     background.start_soon(sweeper.run)
+                    await background.start(filing.run)
                     if accounts is not None:
                         background.start_soon(tend, accounts, engine)
                     if listening:
@@ -312,6 +318,7 @@ def _rest(
     proxies: Proxies,
     gate: Gate | None,
     database: Database,
+    raw: list[RawRoute],
 ) -> RestRules:
     requests = Requests(access_log=config.log.access, refusals=engine.refusals)
     metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
@@ -319,10 +326,25 @@ def _rest(
         engine,
         pages,
         proxies,
-        Routes(self_description(engine.identity.scheme, metrics)),
+        Routes([*self_description(engine.identity.scheme, metrics), *raw]),
         requests,
         gate,
         body_bytes=config.limits.body_bytes,
+    )
+
+
+def _open_files(config: Config, engine: Engine) -> AbstractContextManager[FileService]:
+    sizes = config.files
+    return open_files(
+        engine,
+        None if config.database == MEMORY else config.files_folder,
+        FileLimits(
+            round(sizes.max_megabytes * 1e6),
+            round(sizes.user_megabytes * 1e6),
+            round(sizes.total_megabytes * 1e6),
+        ),
+        unused_hours=sizes.unused_hours,
+        strip_location=sizes.strip_location,
     )
 
 

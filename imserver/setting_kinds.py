@@ -36,6 +36,15 @@ def wrong(model: type[Struct], given: Any, error: msgspec.ValidationError) -> tu
     return key, f"{key or 'the file'} must be {possible(kind)}, not {_shown(value)}"
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text has no halves of surrogate pairs, as names of files in other bytes do."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def every_key(model: type[Struct]) -> list[str]:
     """All keys of a model, those of sections with a dot, and the sections themselves."""
     keys = []

@@ -16,7 +16,7 @@ from imserver.service.engine import Change
 from imserver.service.upkeep.retention import Remove
 from imserver.store import accounts, transaction
 from imserver.store.audit import Author
-from imserver.store.files import keeping
+from imserver.store.files import uploaded
 from imserver.store.retention import removal
 from tests.service.engines import Caller, Engines
 
@@ -173,15 +173,17 @@ async def _accounts(engines: Engines) -> None:
 
 def _files(tx: Transaction) -> None:
     for name, size in (("carried", 3), ("unused", 5), ("gone", 7)):
-        file = keeping.StoredFile(f"file_{name}", f"{size:064x}", f"{name}.txt", size, "text/plain")
-        keeping.add(tx, "alice", file, keeping.Limits(0, 0, 0))
+        file = uploaded.StoredFile(
+            f"file_{name}", f"{size:064x}", f"{name}.txt", size, "text/plain"
+        )
+        uploaded.add(tx, "alice", file, uploaded.Limits(0, 0, 0))
     alice = tx.find_user("alice")
     sent = "SELECT seq FROM message WHERE sender_uid = ? ORDER BY seq"
     seqs = [seq for (seq,) in tx.db.execute(sent, (alice,))]
     recalled, carries = seqs[0], seqs[-1]
-    keeping.attach(tx, alice, carries, ["file_carried"])
-    keeping.attach(tx, alice, recalled, ["file_gone"])
-    keeping.detach(tx.db, [recalled])
+    uploaded.attach(tx, alice, carries, ["file_carried"])
+    uploaded.attach(tx, alice, recalled, ["file_gone"])
+    uploaded.detach(tx.db, [recalled])
 
 
 # No password gives this hash.

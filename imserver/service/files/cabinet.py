@@ -26,17 +26,17 @@ from imserver.domain.errors import ApiError, Code
 from imserver.domain.media import clean_name
 from imserver.pictures import studio
 from imserver.service.engine import Change
-from imserver.store.files import keeping
+from imserver.store.files import uploaded
 from imserver.store.files.contents import PICTURES
 from imserver.store.files.sniffing import sniff
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
     from imserver.service.engine import Engine
     from imserver.store.files.contents import Contents, Incoming
-    from imserver.store.files.keeping import Limits, StoredFile, Swept
+    from imserver.store.files.uploaded import Limits, StoredFile, Swept
     from imserver.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class _AddFile(Change["StoredFile", "StoredFile"]):
         self._limits = limits
 
     def apply(self, tx: Transaction) -> StoredFile:
-        return keeping.add(tx, self._user_id, self._file, self._limits)
+        return uploaded.add(tx, self._user_id, self._file, self._limits)
 
 
 class _Sweep(Change["Swept", "Swept"]):
@@ -99,7 +99,7 @@ class _Sweep(Change["Swept", "Swept"]):
         self._before_ms = before_ms
 
     def apply(self, tx: Transaction) -> Swept:
-        return keeping.sweep(tx, self._before_ms, _SWEPT)
+        return uploaded.sweep(tx, self._before_ms, _SWEPT)
 
 
 class Cabinet:
@@ -117,7 +117,7 @@ class Cabinet:
         self.contents = contents
         self.limits = limits
         self._engine = engine
-        self._unused_ms = unused_ms
+        self.unused_ms = unused_ms
         self._strip_location = strip_location
         self._studio = studio.Studio()
         self._coming: Counter[str] = Counter()  # bytes of each user that are not files yet
@@ -146,11 +146,11 @@ class Cabinet:
         Raises:
             ApiError: `too_large`: not so many.
         """
-        keeping.refuse_larger(size, self.limits.file, "max_megabytes")
+        uploaded.refuse_larger(size, self.limits.file, "max_megabytes")
 
-        used = await self._engine.reader.ask(lambda db: keeping.used_by(db, user_id))
+        used = await self._engine.reader.ask(lambda db: uploaded.used_by(db, user_id))
         used += self._coming[user_id]
-        keeping.refuse_larger(used + size, self.limits.user, "user_megabytes")
+        uploaded.refuse_larger(used + size, self.limits.user, "user_megabytes")
         return self.limits.user - used if self.limits.user else 0
 
     async def fill(
@@ -170,9 +170,9 @@ class Cabinet:
                 waiting += len(piece)
                 size += len(piece)
                 self._coming[user_id] += len(piece)
-                keeping.refuse_larger(before + size, self.limits.file, "max_megabytes")
+                uploaded.refuse_larger(before + size, self.limits.file, "max_megabytes")
                 if room and size > room:
-                    keeping.refuse_larger(self.limits.user + 1, self.limits.user, "user_megabytes")
+                    uploaded.refuse_larger(self.limits.user + 1, self.limits.user, "user_megabytes")
                 if waiting >= _BUFFER:
                     data, pieces, waiting = b"".join(pieces), [], 0
                     await on_disk(partial(incoming.write, data))
@@ -204,7 +204,7 @@ class Cabinet:
             )
             if looked.stripped:
                 written = await on_disk(incoming.look_again)
-        file = keeping.StoredFile(
+        file = uploaded.StoredFile(
             file_id,
             written.digest,
             clean_name(name),
@@ -245,20 +245,25 @@ class Cabinet:
             ApiError: `not_found`.
         """
         found = await self._engine.reader.ask(
-            lambda db: keeping.find_readable(db, user_id, file_id)
+            lambda db: uploaded.find_readable(db, user_id, file_id)
         )
         if found is None:
             raise ApiError(Code.NOT_FOUND, "There is no such file")
         return found
 
+    async def find_own(self, user_id: str, file_id: str) -> StoredFile | None:
+        """A file that a user has uploaded."""
+        return await self._engine.reader.ask(lambda db: uploaded.find_own(db, user_id, file_id))
+
     # -- clearing away ------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Clear away what is not used, again and again, until cancelled."""
-        await self.clear_strays()
+    async def run(self, also: Callable[[], Awaitable[None]]) -> None:
+        """Clear away what is not used, and what else there is, again and again until cancelled."""
         while True:
             try:
+                await self.clear_strays()
                 await self.sweep()
+                await also()
             except ApiError as error:
                 logger.warning("files could not be cleared away: %s", error)
             await trio.sleep(_SWEEP_EVERY)
@@ -269,7 +274,7 @@ class Cabinet:
         Raises:
             ApiError: `unavailable`.
         """
-        before = self._engine.clock() - self._unused_ms
+        before = self._engine.clock() - self.unused_ms
         more = True
         while more:
             async with self._placing:
@@ -280,12 +285,12 @@ class Cabinet:
     async def clear_strays(self) -> None:
         """Delete contents that no file has, as a killed process leaves them."""
         async with self._placing:
-            known = await self._engine.reader.ask(keeping.digests)
+            known = await self._engine.reader.ask(uploaded.digests)
             there = await on_disk(lambda: set(self.contents.digests()))
             await self._clear(there - known)
 
     async def _clear(self, digests: Iterable[str]) -> None:
-        strays = await self._engine.reader.ask(lambda db: keeping.strays(db, digests))
+        strays = await self._engine.reader.ask(lambda db: uploaded.strays(db, digests))
         for digest in strays:
             with suppress(ApiError):
                 await on_disk(partial(self.contents.delete, digest))

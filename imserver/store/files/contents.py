@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _PARTIAL: Final = "incoming"  # the folder of what is not whole yet
 PICTURES: Final = ("thumbnail", "preview")
+_UPLOADS: Final = "uploads"  # the folder of uploads that may be gone on with
 _PREVIEWS: Final = "pictures"  # the folder of what was made of pictures
 _COPY: Final = 1024 * 1024  # bytes at once
 HEAD_BYTES: Final = 16 * 1024  # by which a type is told
@@ -43,11 +44,10 @@ class Written(NamedTuple):
 class Incoming:
     """A content under way. Its methods wait for the disk: call them in a worker thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, again: bool = False) -> None:
         self._path = path
-        self._file = open(  # noqa: SIM115 - closed by `keep` and `drop`
-            os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600), "w+b", 0
-        )
+        flags = os.O_RDWR | os.O_CLOEXEC | (0 if again else os.O_CREAT | os.O_EXCL)
+        self._file = open(os.open(path, flags, 0o600), "r+b", 0)  # noqa: SIM115 - see `drop`
         self._hash = sha256()
         self._head = bytearray()
         self.size = 0
@@ -56,6 +56,19 @@ class Incoming:
     def path(self) -> Path:
         """Where it is until it is whole."""
         return self._path
+
+    def go_to_end(self) -> None:
+        """Write behind what is there."""
+        self.size = self._file.seek(0, os.SEEK_END)
+
+    def take_in(self) -> None:
+        """Look at all that is there, as if it had just come.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        while data := self._file.read(_COPY):
+            self._note(data)
 
     def write(self, data: bytes) -> None:
         """Add to it.
@@ -66,6 +79,9 @@ class Incoming:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
+        self._note(data)
+
+    def _note(self, data: bytes) -> None:
         self._hash.update(data)
         if len(self._head) < HEAD_BYTES:
             self._head += data[: HEAD_BYTES - len(self._head)]
@@ -80,6 +96,15 @@ class Incoming:
         os.fsync(self._file.fileno())
         self._file.close()
         return Written(self._hash.hexdigest(), self.size, bytes(self._head))
+
+    def pause(self) -> None:
+        """Bring what has come to the disk; it is gone on with later.
+
+        Raises:
+            OSError: that failed.
+        """
+        os.fsync(self._file.fileno())
+        self._file.close()
 
     def beside(self, kind: str) -> Path:
         """Where what is made of it is, until it is kept."""
@@ -122,6 +147,7 @@ class Contents:
         """
         make_folder(self.folder)
         make_folder(self.folder / _PREVIEWS)
+        make_folder(self.folder / _UPLOADS)
         shutil.rmtree(self.folder / _PARTIAL, ignore_errors=True)
         make_folder(self.folder / _PARTIAL)
 
@@ -132,6 +158,71 @@ class Contents:
             OSError: it cannot be made.
         """
         return Incoming(self.folder / _PARTIAL / token_hex(16))
+
+    # -- uploads that may be cut off and gone on with --------------------------------------------
+
+    def _upload(self, upload_id: str) -> Path:
+        assert upload_id.isascii()
+        assert upload_id.replace("_", "").isalnum()
+        return self.folder / _UPLOADS / upload_id
+
+    def note(self, upload_id: str, note: bytes) -> None:
+        """Begin an upload, and keep what is to be known of it.
+
+        Raises:
+            OSError: that failed.
+        """
+        Incoming(self._upload(upload_id)).pause()
+        incoming = Incoming(self._upload(f"{upload_id}_note"))
+        incoming.write(note)
+        incoming.pause()
+
+    def notes(self) -> list[bytes]:
+        """What was noted of all uploads.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return [path.read_bytes() for path in (self.folder / _UPLOADS).glob("*_note")]
+
+    def upload_size(self, upload_id: str) -> int:
+        """How much of an upload has come.
+
+        Raises:
+            OSError: it is not there.
+        """
+        return self._upload(upload_id).stat().st_size
+
+    def go_on(self, upload_id: str) -> Incoming:
+        """An upload, to be added to.
+
+        Raises:
+            OSError: it is not there.
+        """
+        incoming = Incoming(self._upload(upload_id), again=True)
+        incoming.go_to_end()
+        return incoming
+
+    def whole(self, upload_id: str) -> Incoming:
+        """An upload that has come whole.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        incoming = Incoming(self._upload(upload_id), again=True)
+        incoming.take_in()
+        return incoming
+
+    def drop_upload(self, upload_id: str) -> None:
+        """Forget an upload.
+
+        Raises:
+            OSError: that failed.
+        """
+        for path in (self.folder / _UPLOADS).glob(f"{upload_id}*"):
+            path.unlink(missing_ok=True)
+
+    # -- contents that are whole -----------------------------------------------------------------
 
     def keep(self, incoming: Incoming, digest: str) -> None:
         """Give a content that is finished its place; one that is there already stays.
@@ -178,7 +269,7 @@ class Contents:
     def foreign(self) -> Iterator[Path]:
         """What is in the folder and is no content of ours."""
         for path in self.folder.glob("*/*"):
-            if path.parent.name in (_PARTIAL, _PREVIEWS):
+            if path.parent.name in (_PARTIAL, _PREVIEWS, _UPLOADS):
                 continue
             if not _DIGEST.fullmatch(path.name) or path.parent.name != path.name[:2]:
                 yield path

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from imserver.domain.model import DAY_MS, MAX_SEQ
 from imserver.store import queries as common
 from imserver.store import reading
-from imserver.store.files import keeping
+from imserver.store.files import uploaded
 from imserver.store.retention import removal_queries as queries
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _remove(tx: Transaction, old: Sequence[Old], more: bool) -> Piece:
 def take_away(db: apsw.Connection, cid: int, messages: Sequence[Old]) -> None:
     """Remove messages of one conversation, in order of `seq`."""
     _, _, top, top_uid, other = reading.one(db, queries.FIND_CONVERSATION, cid)
-    keeping.detach(db, (message.seq for message in messages))
+    uploaded.detach(db, (message.seq for message in messages))
     db.executemany(queries.DROP_MESSAGE, ((message.seq,) for message in messages))
     highest = messages[-1].seq
     db.execute(queries.DROP_ACKS, (cid, highest))

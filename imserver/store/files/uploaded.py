@@ -47,6 +47,10 @@ _READABLE: Final = f"""
                       WHERE a.file_id = f.file_id AND i.from_seq <= m.seq
                         AND (i.to_seq IS NULL OR i.to_seq >= m.seq)))
 """
+_OWN: Final = f"""
+    SELECT {_COLUMNS} FROM file f JOIN user u ON u.uid = f.uid
+    WHERE f.file_id = ? AND u.user_id = ? AND f.unused_ms IS NOT 0
+"""
 _MINE: Final = "SELECT 1 FROM file WHERE file_id = ? AND uid = ? AND unused_ms IS NOT 0"
 _ATTACH: Final = "INSERT INTO attachment (seq, ordinal, file_id) VALUES (?, ?, ?)"
 _USE: Final = "UPDATE file SET unused_ms = NULL WHERE file_id = ?"
@@ -139,6 +143,12 @@ def find_readable(db: apsw.Connection, user_id: str, file_id: str) -> StoredFile
     """A file that a user may read."""
     uid = reading.find_uid(db, user_id)
     row = None if uid is None else reading.one(db, _READABLE, file_id, uid)
+    return None if row is None else StoredFile(*row)
+
+
+def find_own(db: apsw.Connection, user_id: str, file_id: str) -> StoredFile | None:
+    """A file that a user has uploaded."""
+    row = reading.one(db, _OWN, file_id, user_id)
     return None if row is None else StoredFile(*row)
 
 
