@@ -236,7 +236,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         for origin in self.origins:
             _check_origin(origin)
         for proxy in self.proxies:
-            _check_proxy(proxy)
+            if not setting_kinds.is_proxy(proxy):
+                raise ConfigError(
+                    f"proxies: {proxy!r} is no address, no network such as "
+                    '"10.0.0.0/8", and not "unix"'
+                )
         self._check_auth()
         if self.timeouts.silence <= self.timeouts.ping:
             raise ConfigError("timeouts.silence must be longer than timeouts.ping")
@@ -273,17 +277,6 @@ def _check_origin(origin: str) -> None:
         listed_origin(origin)
     except ValueError as error:
         raise ConfigError(f"origins: {error}") from None
-
-
-def _check_proxy(proxy: str) -> None:
-    if proxy == "unix":
-        return
-    try:
-        ipaddress.ip_network(proxy)
-    except ValueError:
-        raise ConfigError(
-            f'proxies: {proxy!r} is no address, no network such as "10.0.0.0/8", and not "unix"'
-        ) from None
 
 
 def is_loopback(host: str) -> bool:

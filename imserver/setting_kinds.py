@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import types
@@ -43,6 +44,14 @@ def is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_proxy(text: str) -> bool:
+    """Whether a text names a proxy: an address, a network or `unix`."""
+    try:
+        return text == "unix" or bool(ipaddress.ip_network(text))
+    except ValueError:
+        return False
 
 
 def every_key(model: type[Struct]) -> list[str]:
