@@ -196,11 +196,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return str(Path(self.data) / self.database)
 
     @property
-    def files_folder(self) -> Path:
-        """Where contents of files are."""
-        return Path(self.data) / "files"
-
-    @property
     def control_socket(self) -> Path | None:
         """The Unix socket by which the server's own account commands it; None: nothing is kept."""
         return None if self.database == ":memory:" else Path(self.data) / "control.sock"

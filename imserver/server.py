@@ -41,6 +41,7 @@ from imserver.service.identity.pages import Pages
 from imserver.service.identity.token_identity import TokenIdentity
 from imserver.service.upkeep.retention import Retention
 from imserver.store.database import MEMORY, open_database
+from imserver.store.files.contents import FOLDER as FILES_FOLDER
 from imserver.store.files.uploaded import Limits as FileLimits
 from imserver.store.ownership import make_folder
 from imserver.store.reader import Reader
@@ -337,7 +338,7 @@ def _open_files(config: Config, engine: Engine) -> AbstractContextManager[FileSe
     sizes = config.files
     return open_files(
         engine,
-        None if config.database == MEMORY else config.files_folder,
+        None if config.database == MEMORY else Path(config.data) / FILES_FOLDER,
         FileLimits(
             round(sizes.max_megabytes * 1e6),
             round(sizes.user_megabytes * 1e6),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+FOLDER: Final = "files"  # in the folder of all data
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _PARTIAL: Final = "incoming"  # the folder of what is not whole yet
 PICTURES: Final = ("thumbnail", "preview")
