@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import suppress
 from urllib.parse import quote
 
@@ -201,6 +202,91 @@ async def test_an_idle_connection_is_closed_in_time() -> None:
         for _ in range(3):
             await raw.send(get("/health"))
             assert (await raw.answer())[0] == 200
+        await raw.end()
+
+
+async def test_a_server_that_stood_still_reads_before_it_judges() -> None:
+    timeouts = Timeouts(rest_idle=0.3, request_head=0.3, request_body=0.3)
+    async with (
+        running_server(timeouts=timeouts) as server,
+        open_raw(server) as idle,
+        open_raw(server) as in_a_head,
+        open_raw(server) as in_a_body,
+    ):
+        whole = send("in time")
+        for raw in (idle, in_a_head, in_a_body):
+            await raw.send(get("/health"))
+            assert (await raw.answer())[0] == 200
+        await in_a_head.send(whole[:30])
+        await in_a_body.send(whole[:-5])
+        await wait_all_tasks_blocked()
+        await idle.send(whole)
+        await in_a_head.send(whole[30:])
+        await in_a_body.send(whole[-5:])
+        threading.Event().wait(0.7)  # the whole process stands still
+        for raw in (idle, in_a_head, in_a_body):
+            assert (await raw.answer())[0] == 200
+
+
+async def test_half_a_head_or_body_is_refused_in_time() -> None:
+    timeouts = Timeouts(rest_idle=60.0, request_head=0.3, request_body=0.3)
+    async with running_server(timeouts=timeouts) as server:
+        for said in (send("never whole")[:30], send("never whole")[:-5]):
+            async with open_raw(server) as raw:
+                await raw.send(get("/health") + said)
+                assert (await raw.answer())[0] == 200
+                status, headers, body = await raw.answer()
+                assert (status, headers[b"connection"]) == (408, b"close")
+                assert json.loads(body)["code"] == "too_slow"
+                assert len(headers[b"x-request-id"]) == 32
+                await raw.end()
+
+
+async def test_an_old_client_may_keep_its_connection() -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        for _ in range(2):
+            await raw.send(b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            status, headers, _ = await raw.answer()
+            assert (status, headers[b"connection"]) == (200, b"keep-alive")
+
+
+async def test_answers_end_in_a_newline() -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        for asked in (get("/health"), get("/no/such/path"), send("x"), get("/openapi.json")):
+            await raw.send(asked)
+            assert (await raw.answer())[2].endswith(b"}\n")
+
+
+async def test_a_head_request_has_the_length_and_no_body() -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        await raw.send(b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + get("/health"))
+        head = await raw.head()
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"Content-Length: 4" in head
+        assert (await raw.answer())[0] == 200
+
+
+async def test_pipelined_writes_and_reads_see_each_other_in_order() -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        await raw.send(
+            b"".join(
+                send(str(number)) + get("/api/v1/messages/offline?limit=200", "bob")
+                for number in range(20)
+            )
+        )
+        for number in range(20):
+            assert (await raw.answer())[0] == 200
+            messages = json.loads((await raw.answer())[2])["messages"]
+            assert len(messages) == number + 1
+
+
+async def test_a_client_that_said_all_gets_every_answer() -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        await raw.send(b"".join(send(str(number)) for number in range(50)))
+        await raw.send_eof()
+        for number in range(50):
+            status, _, body = await raw.answer()
+            assert (status, json.loads(body)["message"]["content"]) == (200, str(number))
         await raw.end()
 
 

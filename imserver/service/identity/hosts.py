@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def _plain(name: str) -> str:
     return name.lower().strip("[]").removesuffix(".")
 
 
+@lru_cache(maxsize=64)  # every request says one of few names
 def is_this_machine(name: str) -> bool:
     """Whether a name, without a port, is this machine's own, whoever looks it up."""
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761 section 6.3
