@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from imserver.domain import frames
+from imserver.domain.groups import Ban, Bans, OfGroup, SentInvitation, SentInvitations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,6 +121,43 @@ class GroupCalls:
         """The user's invitations that are neither taken nor declined, oldest first."""
         request, answer = frames.Nothing(), frames.Invitations
         return (await self._line.ask("list_invitations", request, answer)).invitations
+
+    async def sent_invitations(self, group_id: str) -> list[SentInvitation]:
+        """A group's open invitations, for its owner and admins."""
+        found: list[SentInvitation] = []
+        after: str | None = None
+        while True:
+            request = OfGroup(group_id, after, frames.MAX_LIMIT)
+            page = await self._line.ask("list_group_invitations", request, SentInvitations)
+            found += page.invitations
+            if page.next is None:
+                return found
+            after = page.next
+
+    async def revoke_invitation(self, group_id: str, user_id: str) -> None:
+        """Take an invitation back; without one nothing changes."""
+        request = frames.MemberRef(group_id, user_id)
+        await self._line.ask("revoke_invitation", request, frames.Success)
+
+    async def bans(self, group_id: str) -> list[Ban]:
+        """The users who may not join a group, for its owner and admins."""
+        found: list[Ban] = []
+        after: str | None = None
+        while True:
+            request = OfGroup(group_id, after, frames.MAX_LIMIT)
+            page = await self._line.ask("list_bans", request, Bans)
+            found += page.bans
+            if page.next is None:
+                return found
+            after = page.next
+
+    async def ban_member(self, group_id: str, user_id: str) -> None:
+        """Keep a user out of a group; if they are in it, they are removed."""
+        await self._line.ask("ban_member", frames.MemberRef(group_id, user_id), frames.Success)
+
+    async def unban_member(self, group_id: str, user_id: str) -> None:
+        """Let a user join again; without a ban nothing changes."""
+        await self._line.ask("unban_member", frames.MemberRef(group_id, user_id), frames.Success)
 
     async def decline(self, group_id: str) -> None:
         """Give an invitation back."""

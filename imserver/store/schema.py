@@ -243,6 +243,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
     CREATE INDEX attachment_by_file ON attachment (file_id, seq);
     """,
+    """
+    -- Users who may not join a group until the ban is lifted.
+    CREATE TABLE ban (
+        cid INTEGER NOT NULL REFERENCES conversation,
+        uid INTEGER NOT NULL REFERENCES user,
+        by_uid INTEGER NOT NULL,
+        banned_ms INTEGER NOT NULL,
+        PRIMARY KEY (cid, uid)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE INDEX ban_by_user ON ban (uid);
+    """,
 )
 
 VERSION: Final = len(MIGRATIONS)

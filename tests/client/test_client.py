@@ -101,6 +101,12 @@ async def test_groups() -> None:
             assert isinstance(await until(dave, Invitation), Invitation)
             await dave.join(group.id)
         await bob.remove_member(group.id, "dave")
+        assert [ban.user_id for ban in await bob.bans(group.id)] == ["dave"]
+        await bob.unban_member(group.id, "dave")
+        await bob.ban_member(group.id, "eve")
+        await bob.invite(group.id, "frank")
+        assert [sent.user_id for sent in await bob.sent_invitations(group.id)] == ["frank"]
+        await bob.revoke_invitation(group.id, "frank")
         await bob.add_members(group.id, ["erin"])
         await bob.dissolve_group(group.id)
         with pytest.raises(Refused, match="no such group"):

@@ -565,6 +565,87 @@ async def _(stage: Stage) -> None:
         assert await code_of(bob.join_group(group_id)) == "not_found"
 
 
+@scenario("list_group_invitations")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("carol") as carol:
+        group_id = await alice.create_group("carol", private=True)
+        await alice.govern("set_role", group_id, user_id="carol", role="admin")
+        await alice.govern("invite", group_id, user_id="bob")
+        await carol.govern("invite", group_id, user_id="dave")
+        first = await alice.call("list_group_invitations", {"group_id": group_id, "limit": 1})
+        [entry] = first["invitations"]
+        assert (entry["user_id"], entry["invited_by"]) == ("bob", "alice")
+        request = {"group_id": group_id, "limit": 1, "after": first["next"]}
+        second = await alice.call("list_group_invitations", request)
+        assert [each["user_id"] for each in second["invitations"]] == ["dave"]
+        assert "next" not in second
+        await alice.govern("set_role", group_id, user_id="carol", role="member")
+        left = await alice.call("list_group_invitations", {"group_id": group_id})
+        assert [each["user_id"] for each in left["invitations"]] == ["bob"]  # carol's do not hold
+
+
+@scenario("revoke_invitation")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group(private=True)
+        await alice.govern("invite", group_id, user_id="bob")
+        for _ in range(2):
+            await alice.govern("revoke_invitation", group_id, user_id="bob")
+        assert await bob.call("list_invitations", {}) == {"invitations": []}
+        assert await code_of(bob.join_group(group_id)) == "not_found"
+
+
+@scenario("ban_member")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob, stage.act("carol") as carol:
+        group_id = await alice.create_group("bob")
+        for user in ("bob", "bob", "carol"):  # a member, again, and someone who never was one
+            await alice.govern("ban_member", group_id, user_id=user)
+        assert await told(bob) == ["created", "removed"]
+        for user in (bob, carol):
+            assert await code_of(user.join_group(group_id)) == "forbidden"
+        await alice.govern("add_members", group_id, members=["bob"])  # whom an admin adds is back
+        await alice.govern("invite", group_id, user_id="carol")
+        await carol.join_group(group_id)
+        assert await alice.call("list_bans", {"group_id": group_id}) == {"bans": []}
+        await alice.govern("set_role", group_id, user_id="bob", role="admin")
+        assert await code_of(bob.govern("ban_member", group_id, user_id="alice")) == "forbidden"
+
+
+@scenario("unban_member")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob")
+        await alice.govern("remove_member", group_id, user_id="bob")
+        assert await code_of(bob.join_group(group_id)) == "forbidden"
+        for _ in range(2):
+            await alice.govern("unban_member", group_id, user_id="bob")
+        await bob.join_group(group_id)
+
+
+@scenario("list_bans")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        group_id = await alice.create_group("bob", "carol")
+        for user in ("bob", "carol"):
+            await alice.govern("remove_member", group_id, user_id=user)
+        first = await alice.call("list_bans", {"group_id": group_id, "limit": 1})
+        [entry] = first["bans"]
+        assert (entry["user_id"], entry["banned_by"]) == ("bob", "alice")
+        request = {"group_id": group_id, "limit": 1, "after": first["next"]}
+        second = await alice.call("list_bans", request)
+        assert [each["user_id"] for each in second["bans"]] == ["carol"]
+        assert "next" not in second
+
+
+@refusal("join_group", Code.FORBIDDEN)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        group_id = await alice.create_group("bob")
+        await alice.govern("remove_member", group_id, user_id="bob")
+        await bob.join_group(group_id)
+
+
 async def told(user: Api) -> list[str]:
     """The kinds of the system messages that a user can see, in order."""
     page = await user.sync_offline(last_message_id="msg_0", include_own=True)
@@ -580,6 +661,11 @@ GOVERNED: dict[str, dict[str, Any]] = {
     "set_role": {"user_id": "bob", "role": "admin"},
     "transfer_group": {"user_id": "bob"},
     "invite": {"user_id": "late"},
+    "list_group_invitations": {},
+    "revoke_invitation": {"user_id": "late"},
+    "list_bans": {},
+    "ban_member": {"user_id": "bob"},
+    "unban_member": {"user_id": "late"},
 }
 
 for _name, _request in GOVERNED.items():
@@ -607,6 +693,9 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "add_members": {"members": []},
     "set_role": {"user_id": "bob", "role": "owner"},
     "invite": {"user_id": "a b"},
+    "list_group_invitations": {"limit": 0},
+    "list_bans": {"limit": 201},
+    "ban_member": {"user_id": "a b"},
 }
 
 for _name, _request in MALFORMED.items():
@@ -884,6 +973,7 @@ def test_every_operation_with_something_to_check_refuses_what_is_malformed() -> 
     # These take ids only: what is no id names nothing.
     by_id = {"get_message", "get_group", "get_members", "join_group", "leave_group"}
     by_id |= {"dissolve_group", "remove_member", "transfer_group", "decline_invitation"}
+    by_id |= {"revoke_invitation", "unban_member"}
     by_id |= {"revoke_session"}
     nothing = {"health", "ready", "stats", "list_groups", "list_invitations"}
     nothing |= {"logout", "list_sessions", "revoke_other_sessions"}

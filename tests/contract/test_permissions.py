@@ -37,6 +37,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "set_role": {"user_id": "victim", "role": "admin"},
     "transfer_group": {"user_id": "victim"},
     "invite": {"user_id": "late"},
+    "revoke_invitation": {"user_id": "late"},
+    "ban_member": {"user_id": "victim"},
+    "unban_member": {"user_id": "late"},
     "update_group": {"name": "New"},
     "search_messages": {"q": "hello"},
 }

@@ -57,6 +57,7 @@ class Circle:
     days: float = 0  # how long it keeps messages
     admins: set[str] = field(default_factory=set)
     members: dict[str, int] = field(default_factory=dict)  # when each one came
+    banned: set[str] = field(default_factory=set)
     stays: dict[str, list[list[int | None]]] = field(default_factory=dict)  # first and last seq
 
     def rank(self, user: str) -> int:
@@ -363,6 +364,8 @@ class Oracle:
             return DONE
         if circle.private and not self._is_invited(user, group):
             return "not_found"
+        if user in circle.banned:
+            return "forbidden"
         if len(circle.members) >= self._most_members:
             return "too_large"
         self._admit(circle, user)
@@ -425,6 +428,7 @@ class Oracle:
         if len(circle.members) + len(new) > self._most_members:
             return "too_large"
         for user in new:
+            circle.banned.discard(user)
             self._admit(circle, user)
         if new:
             listed = f"{', '.join(new[:-1])} and {new[-1]}" if len(new) > 1 else new[0]
@@ -441,6 +445,7 @@ class Oracle:
         if circle.rank(user_id) >= circle.rank(by):
             return "forbidden"
         self._announce(circle, f"{by} removed {user_id}", "removed", user_id, by)
+        circle.banned.add(user_id)
         self._dismiss(circle, user_id)
         return DONE
 
@@ -484,6 +489,8 @@ class Oracle:
         circle, refusal = self._governed(by, group, 1)
         if circle is None:
             return refusal
+        if user_id not in circle.members:
+            circle.banned.discard(user_id)
         if user_id not in circle.members and not self._is_invited(user_id, group):
             self.invitations[user_id, group] = (by, self.now)
             data = self._invitation(user_id, group)

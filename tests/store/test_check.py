@@ -99,6 +99,9 @@ BREAKAGES = [
     ("invitations", "INSERT INTO invitation VALUES (5, 3, 1, 0)"),  # not a group
     ("invitations", "INSERT INTO invitation VALUES (5, 4, 77, 0)"),
     ("invitations", "INSERT INTO invitation VALUES (6, 4, 4, 0)"),  # dave is in it
+    ("bans", "INSERT INTO ban VALUES (3, 5, 1, 0)"),  # not a group
+    ("bans", "INSERT INTO ban VALUES (4, 5, 77, 0)"),
+    ("bans", "INSERT INTO ban VALUES (4, 6, 4, 0)"),  # dave is in it
     ("messages", "UPDATE message SET type = 6 WHERE seq = 1"),
     ("messages", "UPDATE message SET type = 5 WHERE seq = 1"),
     ("messages", "UPDATE message SET sender_uid = 0 WHERE seq = 1"),

@@ -1,6 +1,6 @@
 """What a group's owner and admins may do with it.
 
-Every change here is authorised by lookup: `_Governed.authorise` finds the caller's membership and
+Every change here is authorised by lookup: `Governed.authorise` finds the caller's membership and
 role inside the transaction. To those who are not members the group does not exist.
 """
 
@@ -18,11 +18,10 @@ from imserver.domain.frames import (
     SetRole,
     UpdateGroup,
     encode_json,
-    invitation_push,
 )
-from imserver.domain.model import Event, Group, Invitation, Role, check_user_id, rfc3339
+from imserver.domain.model import Event, Group, Role, check_user_id
 from imserver.domain.sentences import added
-from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
+from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.membership import (
     check_description,
     check_name,
@@ -30,6 +29,7 @@ from imserver.service.groups.membership import (
     no_such_group,
 )
 from imserver.service.groups.notices import Notice, announce
+from imserver.store import bans
 
 if TYPE_CHECKING:
     from imserver.store.transaction import Roster, Transaction
@@ -39,7 +39,7 @@ S = TypeVar("S")
 _ROLES: Final = {"admin": Role.ADMIN, "member": Role.MEMBER}
 
 
-class _Governed(Change[S, bytes]):
+class Governed(Change[S, bytes]):
     """A change of a group that needs a role in it."""
 
     __slots__ = ("by", "group_id")
@@ -75,7 +75,7 @@ class _Governed(Change[S, bytes]):
         return uid, tx.role(roster.cid, uid)
 
 
-class _Announced(_Governed[tuple[Notice, ...]]):
+class Announced(Governed[tuple[Notice, ...]]):
     """One that the group is told of, if anything has changed."""
 
     __slots__ = ()
@@ -111,7 +111,7 @@ def update_group(engine: Engine, caller: Caller, request: UpdateGroup) -> Update
     return Update(caller, request.group_id, name, description, request.private, days)
 
 
-class Update(_Governed[_Updated]):
+class Update(Governed[_Updated]):
     """Rename, describe, or change who may join; what stays as it was is no news."""
 
     __slots__ = ("_description", "_name", "_private", "_retention_days")
@@ -193,7 +193,7 @@ def add_members(engine: Engine, caller: Caller, request: AddMembers) -> Add:
     return Add(caller, request.group_id, users, engine.limits.group_members)
 
 
-class Add(_Announced):
+class Add(Announced):
     """Let users in who did not ask; those who are in already stay as they are."""
 
     __slots__ = ("_most", "_users")
@@ -219,6 +219,7 @@ class Add(_Announced):
         newcomers = [(user, tx.addressee(user), Role.MEMBER) for user in new]
         for _, uid, _ in newcomers:
             tx.take_invitation(roster.cid, uid)
+            bans.lift(tx, roster.cid, uid)
         roster = tx.admit(roster, newcomers, tx.next_seq)
         event = Event("added", new[0], self.by, user_ids=new if len(new) > 1 else None)
         return (announce(tx, roster, added(self.by, new), event),)
@@ -229,9 +230,9 @@ def remove_member(engine: Engine, caller: Caller, request: MemberRef) -> Remove:
     return Remove(caller, request.group_id, request.user_id)
 
 
-class Remove(_Announced):
-    """Put a member out; the message that says so is the last they see. Nobody removes the owner,
-    and only the owner removes an admin. To go oneself is to leave.
+class Remove(Announced):
+    """Remove a member and ban them; the message that says so is the last they see. Nobody removes
+    the owner, and only the owner removes an admin. Whoever wants to go leaves.
     """
 
     __slots__ = ("_user_id",)
@@ -247,13 +248,23 @@ class Remove(_Announced):
             ApiError: `forbidden` for somebody of the same role or a higher one.
         """
         roster = self.authorise(tx)
-        _, role = self.member(tx, roster, self._user_id)
-        if role >= tx.role(roster.cid, roster.members[self.by]):
-            raise ApiError(Code.FORBIDDEN, "Only a higher role may remove this member")
-        event = Event("removed", self._user_id, self.by)
-        notice = announce(tx, roster, f"{self.by} removed {self._user_id}", event)
-        tx.dismiss(roster, self._user_id, tx.next_seq - 1)
-        return (notice,)
+        self.member(tx, roster, self._user_id)
+        return (put_out(tx, roster, self.by, self._user_id),)
+
+
+def put_out(tx: Transaction, roster: Roster, by: str, user_id: str) -> Notice:
+    """Remove a member and ban them, so that they do not join again at once.
+
+    Raises:
+        ApiError: `forbidden` for a member of the same role or a higher one.
+    """
+    uid = roster.members[user_id]
+    if tx.role(roster.cid, uid) >= tx.role(roster.cid, roster.members[by]):
+        raise ApiError(Code.FORBIDDEN, "Only a higher role may remove this member")
+    bans.ban(tx, roster.cid, uid, roster.members[by])
+    notice = announce(tx, roster, f"{by} removed {user_id}", Event("removed", user_id, by))
+    tx.dismiss(roster, user_id, tx.next_seq - 1)
+    return notice
 
 
 def set_role(engine: Engine, caller: Caller, request: SetRole) -> Appoint:
@@ -268,7 +279,7 @@ def set_role(engine: Engine, caller: Caller, request: SetRole) -> Appoint:
     return Appoint(caller, request.group_id, request.user_id, role)
 
 
-class Appoint(_Announced):
+class Appoint(Announced):
     """Make a member an admin, or an admin a member again."""
 
     __slots__ = ("_role", "_user_id")
@@ -306,7 +317,7 @@ def transfer_group(engine: Engine, caller: Caller, request: MemberRef) -> Transf
     return Transfer(caller, request.group_id, request.user_id)
 
 
-class Transfer(_Announced):
+class Transfer(Announced):
     """Make another member the owner; the old one stays as an admin."""
 
     __slots__ = ("_user_id",)
@@ -334,7 +345,7 @@ def dissolve_group(engine: Engine, caller: Caller, request: GroupRef) -> Dissolv
     return Dissolve(caller, request.group_id)
 
 
-class Dissolve(_Announced):
+class Dissolve(Announced):
     """Close a group; its messages stay with those who could see them."""
 
     __slots__ = ()
@@ -348,44 +359,3 @@ class Dissolve(_Announced):
         notice = announce(tx, roster, f"{self.by} dissolved the group", event)
         tx.dissolve(roster, tx.next_seq - 1)
         return (notice,)
-
-
-def invite(engine: Engine, caller: Caller, request: MemberRef) -> Invite:
-    """Check the id of who is invited.
-
-    Raises:
-        ApiError: `invalid_request`; `forbidden` for the server's own user id.
-    """
-    return Invite(caller, request.group_id, check_user_id(request.user_id))
-
-
-class Invite(_Governed[tuple[Invitation, int] | None]):
-    """Give a user leave to join; they are told, the group is not before they come."""
-
-    __slots__ = ("_user_id",)
-
-    def __init__(self, caller: Caller, group_id: str, user_id: str) -> None:
-        super().__init__(caller, group_id)
-        self._user_id = user_id
-
-    def apply(self, tx: Transaction) -> tuple[Invitation, int] | None:
-        """Store the invitation; for a member, or again, it is no news.
-
-        Raises:
-            ApiError: `not_found`, also where who is invited has no account and needs one.
-        """
-        roster = self.authorise(tx)
-        if self._user_id in roster.members:
-            return None
-        if not tx.invite(roster.cid, tx.addressee(self._user_id), roster.members[self.by]):
-            return None
-        view = tx.view_group(self.group_id)
-        assert view is not None
-        invitation = Invitation(self.group_id, view.group.name, self.by, rfc3339(tx.now_ms))
-        return invitation, tx.now_ms
-
-    def conclude(self, stored: tuple[Invitation, int] | None) -> Outcome[bytes]:
-        """Done; the invited one is told."""
-        if stored is None:
-            return Outcome(DONE)
-        return Outcome(DONE, (Delivery(invitation_push(*stored), {self._user_id}),))

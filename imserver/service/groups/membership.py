@@ -33,7 +33,7 @@ from imserver.domain.model import (
 )
 from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.notices import Notice, announce
-from imserver.store import reading
+from imserver.store import bans, reading
 
 if TYPE_CHECKING:
     from imserver.store.transaction import Roster, Transaction
@@ -251,7 +251,8 @@ class Join(Change[Notice | None, bytes]):
         """Admit the caller.
 
         Raises:
-            ApiError: `not_found`; `too_large` for a full group.
+            ApiError: `not_found`; `forbidden` for a user who was removed; `too_large` for a full
+                group.
         """
         roster = tx.roster(self._group_id)
         if roster is None:
@@ -262,6 +263,8 @@ class Join(Change[Notice | None, bytes]):
         invited = uid is not None and tx.is_invited(roster.cid, uid)
         if roster.private and not invited:
             raise no_such_group()
+        if uid is not None and bans.is_banned(tx, roster.cid, uid):
+            raise ApiError(Code.FORBIDDEN, "You were removed from this group")
         if len(roster.members) >= self._most:
             raise ApiError(Code.TOO_LARGE, f"A group has at most {self._most} members")
         uid = tx.name_user(self._user_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from imserver.domain import frames
+from imserver.domain import groups as group_payloads
 from imserver.domain.errors import Code
 from imserver.service.engine import Operation, Read, Rest, Who, Write
-from imserver.service.groups import governance
+from imserver.service.groups import admitting, governance
 from imserver.service.groups import membership as groups
 from imserver.service.operations.grouping import by_members
 
@@ -88,7 +89,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ws="invite",
         rest=Rest("POST", "/api/v1/groups/{group_id}/invitations"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND),
-        handle=governance.invite,
+        handle=admitting.invite,
     ),
     Read(
         name="list_invitations",
@@ -107,5 +108,60 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ws="decline_invitation",
         rest=Rest("DELETE", "/api/v1/invitations/{group_id}"),
         handle=groups.decline_invitation,
+    ),
+    Read(
+        name="list_group_invitations",
+        summary="List a group's open invitations",
+        request=group_payloads.OfGroup,
+        answer=group_payloads.SentInvitations,
+        who=Who.ADMIN,
+        ws="list_group_invitations",
+        rest=Rest("GET", "/api/v1/groups/{group_id}/invitations"),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND),
+        handle=admitting.list_group_invitations,
+    ),
+    Write(
+        name="revoke_invitation",
+        summary="Take an invitation to a group back",
+        request=frames.MemberRef,
+        answer=frames.Success,
+        who=Who.ADMIN,
+        ws="revoke_invitation",
+        rest=Rest("DELETE", "/api/v1/groups/{group_id}/invitations/{user_id}"),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND),
+        handle=admitting.revoke_invitation,
+    ),
+    Read(
+        name="list_bans",
+        summary="List the users who may not join a group",
+        request=group_payloads.OfGroup,
+        answer=group_payloads.Bans,
+        who=Who.ADMIN,
+        ws="list_bans",
+        rest=Rest("GET", "/api/v1/groups/{group_id}/bans"),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND),
+        handle=admitting.list_bans,
+    ),
+    Write(
+        name="ban_member",
+        summary="Keep a user out of a group, and remove them if they are in it",
+        request=frames.MemberRef,
+        answer=frames.Success,
+        who=Who.ADMIN,
+        ws="ban_member",
+        rest=Rest("PUT", "/api/v1/groups/{group_id}/bans/{user_id}"),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND),
+        handle=admitting.ban_member,
+    ),
+    Write(
+        name="unban_member",
+        summary="Let a user join a group again",
+        request=frames.MemberRef,
+        answer=frames.Success,
+        who=Who.ADMIN,
+        ws="unban_member",
+        rest=Rest("DELETE", "/api/v1/groups/{group_id}/bans/{user_id}"),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND),
+        handle=admitting.unban_member,
     ),
 )

@@ -58,7 +58,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=frames.Success,
         ws="join_group",
         rest=Rest("POST", "/api/v1/groups/{group_id}/join"),
-        errors=(Code.NOT_FOUND, Code.TOO_LARGE),
+        errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
         handle=groups.join_group,
     ),
     Write(

@@ -247,6 +247,17 @@ RULES: Final = (
         """,
         "user {0} is invited to conversation {1} by user {2}",
     ),
+    Rule(
+        "bans",
+        "whoever is banned is banned by somebody from a group, and is not in it",
+        """
+        SELECT n.uid, n.cid, n.by_uid FROM ban n
+        WHERE NOT EXISTS (SELECT 1 FROM "group" g WHERE g.cid = n.cid)
+           OR NOT EXISTS (SELECT 1 FROM user u WHERE u.uid = n.by_uid)
+           OR EXISTS (SELECT 1 FROM member m WHERE m.cid = n.cid AND m.uid = n.uid AND m.active)
+        """,
+        "user {0} is banned from conversation {1} by user {2}",
+    ),
     # -- messages -----------------------------------------------------------------------------
     Rule(
         "messages",

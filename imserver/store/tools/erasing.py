@@ -61,6 +61,7 @@ _DROP_CONVERSATION: Final = "DELETE FROM conversation WHERE cid = ?"
 _DROP: Final = (
     "DELETE FROM client_message WHERE uid = ?",
     "DELETE FROM invitation WHERE uid = ?1 OR by_uid = ?1",
+    "DELETE FROM ban WHERE uid = ?",
     "DELETE FROM failed WHERE uid = ?",
     "DELETE FROM file WHERE uid = ? AND unused_ms IS NOT NULL",  # the server deletes the contents
     "DELETE FROM token WHERE uid = ?",

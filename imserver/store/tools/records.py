@@ -214,6 +214,39 @@ class Invitation(Record, tag="invitation", frozen=True, kw_only=True):
         )
 
 
+class Barred(Record, tag="ban", frozen=True, kw_only=True):
+    """A user who may not join a group."""
+
+    COLUMNS = ("ban.cid", "ban.uid", "ban.by_uid", "ban.banned_ms")
+    FROM = "ban"
+    SELECT = """
+        SELECT n.cid, u.user_id, b.user_id, n.banned_ms
+        FROM ban n JOIN user u ON u.uid = n.uid JOIN user b ON b.uid = n.by_uid
+        ORDER BY n.cid, n.uid
+    """
+
+    conversation: int
+    user: str
+    by: str
+    banned_ms: int
+
+    @classmethod
+    def of(cls, *row: Any) -> Barred:
+        """See `Record`."""
+        cid, user, by, banned_ms = row
+        return cls(conversation=cid, user=user, by=by, banned_ms=banned_ms)
+
+    def put(self, into: Target) -> None:
+        """See `Record`."""
+        into.put(
+            "ban (cid, uid, by_uid, banned_ms)",
+            self.conversation,
+            into.uid(self.user),
+            into.uid(self.by),
+            self.banned_ms,
+        )
+
+
 class Member(Record, tag="member", frozen=True, kw_only=True):
     """Whoever ever belonged to a conversation, and when: from and to places in the order."""
 
@@ -455,6 +488,7 @@ KINDS: Final[tuple[type[Record], ...]] = (
     Direct,
     Group,
     Invitation,
+    Barred,
     Member,
     Message,
     File,

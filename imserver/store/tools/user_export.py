@@ -39,6 +39,11 @@ SELECT_OF_USER: Final[dict[type[Record], str]] = {
         FROM invitation v JOIN user u ON u.uid = v.uid JOIN user b ON b.uid = v.by_uid
         WHERE v.uid = :uid OR v.by_uid = :uid ORDER BY v.uid, v.cid
     """,
+    records.Barred: """
+        SELECT n.cid, u.user_id, b.user_id, n.banned_ms
+        FROM ban n JOIN user u ON u.uid = n.uid JOIN user b ON b.uid = n.by_uid
+        WHERE n.uid = :uid OR n.by_uid = :uid ORDER BY n.cid, n.uid
+    """,
     records.Member: """
         SELECT m.cid, :user, m.role, m.joined_ms, m.ordinal, m.delivered_seq, m.read_seq,
                (SELECT json_group_array(json_array(i.from_seq, i.to_seq))
