@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 
 from imserver.domain.media import ANY_TYPE, INLINE, clean_name, disposition
 from imserver.domain.ranges import choose
-from imserver.store.files.contents import Contents, mirror
+from imserver.store.files.contents import Contents, mirror, thin_out
 from imserver.store.files.sniffing import sniff
 from tests.files.pictures import picture
 
@@ -173,5 +174,13 @@ def test_a_mirror_copies_what_is_new_and_sound(tmp_path: Path) -> None:
     assert mirror(source, target) == 1
     assert list(target.digests()) == [first]
     assert mirror(source, target) == 0
+    assert source.is_sound(first)
+    source.delete(first)
+    os.utime(target.path(first), (1000, 1000))
+    last = stored(source, b"third")
+    mirror(source, target)
+    thin_out(target, 2000)
+    assert list(target.digests()) == [last]
+    source.path(first).touch()
     (tmp_path / "one" / first[:2] / "stranger").touch()
     assert [path.name for path in source.foreign()] == ["stranger"]

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from imserver.cli.program import program
 from imserver.store import schema
-from imserver.store.database import StoreError
+from imserver.store.database import StoreError, open_database
+from imserver.store.files.contents import Contents
 from imserver.store.tools.check import MOST_EXAMPLES, RULES, check
 from tests.docs.markdown import Page
 from tests.e2e.process import snapshot, started
@@ -175,7 +176,9 @@ def test_what_breaks_a_law_is_found(path: Path, rule: str, sql: str) -> None:
 
 
 def test_every_law_is_broken_here() -> None:
-    assert {rule for rule, _ in BREAKAGES} | {"file", "names"} == {rule.name for rule in RULES}
+    assert {rule for rule, _ in BREAKAGES} | {"file", "names", "contents"} == {
+        rule.name for rule in RULES
+    }
 
 
 def test_a_second_name_is_found(path: Path) -> None:
@@ -299,6 +302,44 @@ async def test_it_works_beside_a_running_server_and_changes_nothing(tmp_path: Pa
         after = snapshot(tmp_path)
         del before["imserver.db-shm"], after["imserver.db-shm"]  # the locks' and readers' marks
         assert before == after
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        ("none", None),
+        ("missing", "the content of file_ours is missing"),
+        ("cut", "the content of file_ours has another size"),
+        ("damaged", "the content of file_ours is damaged"),
+        ("foreign", "files/ab/stranger is not ours"),
+    ],
+)
+def test_contents_of_files(tmp_path: Path, harm: str, sentence: str | None) -> None:
+    with open_database(str(tmp_path / "imserver.db")) as database:
+        contents = Contents(tmp_path / "files")
+        contents.prepare()
+        incoming = contents.begin()
+        incoming.write(b"hello")
+        digest = incoming.finish().digest
+        contents.keep(incoming, digest)
+        database.writer.execute(
+            "INSERT INTO user VALUES (1, 'alice', 0);"
+            "INSERT INTO file (file_id, uid, digest, name, size, type, shown, created_ms,"
+            " unused_ms) VALUES ('file_ours', 1, ?, 'x', 5, 'text/plain', 0, 1, 1)",
+            (digest,),
+        )
+        path = contents.path(digest)
+        if harm == "missing":
+            path.unlink()
+        elif harm == "cut":
+            path.write_bytes(b"hell")
+        elif harm == "damaged":
+            path.write_bytes(b"hellO")
+        elif harm == "foreign":
+            (tmp_path / "files" / "ab").mkdir()
+            (tmp_path / "files" / "ab" / "stranger").touch()
+    found = {finding.name: finding for finding in check(tmp_path / "imserver.db")}
+    assert found["contents"].examples == ([] if sentence is None else [sentence])
 
 
 @pytest.mark.parametrize("page", ["docs/operations.md", "docs/operations.zh-CN.md"])

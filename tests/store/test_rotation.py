@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import trio
 
@@ -264,3 +265,20 @@ async def test_without_the_setting_there_are_none(tmp_path: Path) -> None:
 def test_names_sort_by_time_and_are_in_utc() -> None:
     assert backup_name(0, compressed=False) == "imserver-19700101T000000Z.db"
     assert backup_name(1_769_902_200_999, compressed=True) == "imserver-20260131T233000Z.db.gz"
+
+
+async def test_the_contents_of_files_are_copied_too(tmp_path: Path) -> None:
+    settings = {
+        "data": str(tmp_path / "data"),
+        "backup": Backup(every=1, folder=str(tmp_path / "b")),
+    }
+    async with running_server(**settings) as server, httpx.AsyncClient() as client:
+        answer = await client.post(
+            f"{server.url}/api/v1/files", content=b"hello", headers={"X-User-ID": "alice"}
+        )
+        digest = answer.json()["file"]["sha256"]
+        copy = tmp_path / "b" / "files" / digest[:2] / digest
+        with trio.fail_after(PATIENCE):
+            while not copy.exists():  # noqa: ASYNC110 - the disk tells nobody
+                await trio.sleep(0.05)
+        assert copy.read_bytes() == b"hello"

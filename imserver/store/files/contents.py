@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from imserver.store.ownership import make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 FOLDER: Final = "files"  # in the folder of all data
@@ -288,8 +288,11 @@ class Contents:
         return found.hexdigest() == digest
 
 
-def mirror(source: Contents, target: Contents) -> int:
+def mirror(source: Contents, target: Contents, look_up: Callable[[], None] = lambda: None) -> int:
     """Copy contents that a mirror lacks, each whole and synced; says how many those were.
+
+    `look_up` is called between pieces, and may raise to end it. A content in the mirror is as old
+    as the last time that its source had it: see `thin_out`.
 
     Raises:
         OSError: one could not be copied; those before it are.
@@ -297,13 +300,16 @@ def mirror(source: Contents, target: Contents) -> int:
     target.prepare()
     copied = 0
     for digest in source.digests():
+        look_up()
         if target.path(digest).exists():
+            os.utime(target.path(digest))
             continue
         incoming = target.begin()
         try:
             with source.path(digest).open("rb") as file:
                 while data := file.read(_COPY):
                     incoming.write(data)
+                    look_up()
             if incoming.finish().digest == digest:  # else it is damaged, and `check` says so
                 target.keep(incoming, digest)
                 copied += 1
@@ -312,6 +318,17 @@ def mirror(source: Contents, target: Contents) -> int:
         finally:
             incoming.drop()
     return copied
+
+
+def thin_out(target: Contents, before: float) -> None:
+    """Delete what a mirror's source has not had since a time, in seconds since the epoch.
+
+    Raises:
+        OSError: that failed.
+    """
+    for digest in list(target.digests()):
+        if target.path(digest).stat().st_mtime < before:
+            target.delete(digest)
 
 
 def _sync_folder(folder: Path) -> None:

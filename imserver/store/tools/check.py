@@ -20,6 +20,7 @@ from imserver.store.beside import read_beside, require_current, sort_in_files
 from imserver.store.database import StoreError, require_one_name
 from imserver.store.tools import whole_files as files
 from imserver.store.tools.backup import reporting
+from imserver.store.tools.file_contents import damaged_contents
 from imserver.store.tools.foreign import strange_schema
 
 if TYPE_CHECKING:
@@ -350,6 +351,12 @@ RULES: Final = (
         """,
         "{1} is carried by message {0}, which is not there or lacks another",
     ),
+    Rule(
+        "contents",
+        "each file's content is on the disk as it was uploaded, and nothing else is there",
+        "",
+        "{0} {1}",
+    ),
     # -- acknowledgements ---------------------------------------------------------------------
     Rule(
         "watermarks",
@@ -419,9 +426,10 @@ def _strange(db: apsw.Connection) -> Iterator[tuple[str]]:
 
 
 # Rules that no query of the database can judge.
-_ASKED_OTHERWISE: Final[dict[str, Callable[[apsw.Connection], Iterator[tuple[str]]]]] = {
+_ASKED_OTHERWISE: Final[dict[str, Callable[[apsw.Connection], Iterator[tuple[str, ...]]]]] = {
     "names": _other_names,
     "schema": _strange,
+    "contents": damaged_contents,
 }
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from imserver.store.database import StoreError
+from imserver.store.files.contents import FOLDER, Contents, mirror, thin_out
 from imserver.store.ownership import make_folder
 from imserver.store.tools import whole_files as files
 from imserver.store.tools.backup import back_up
@@ -108,7 +109,16 @@ class Rotation:
         for path in others[: max(0, len(others) + 1 - self._keep)]:
             with suppress(FileNotFoundError):
                 path.unlink()
+        self._copy_files()
         return made.path
+
+    def _copy_files(self) -> None:
+        """Bring the mirror of the files' contents up to date; what no backup needs goes."""
+        source = Contents(self._database.with_name(FOLDER))
+        target = Contents(self._folder / FOLDER)
+        if target.folder.is_dir() or any(True for _ in source.digests()):
+            mirror(source, target, trio.from_thread.check_cancelled)
+            thin_out(target, min(path.stat().st_mtime for path in self._backups()))
 
 
 def _time(path: Path) -> float:
