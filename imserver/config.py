@@ -7,7 +7,6 @@ else is handed plain values.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import tomllib
@@ -69,6 +68,14 @@ class Metrics(Struct, frozen=True, forbid_unknown_fields=True):
     """[metrics]"""
 
     enabled: bool = True
+
+
+class Web(Struct, frozen=True, forbid_unknown_fields=True):
+    """[web]: the web client"""
+
+    enabled: bool = True
+    title: Annotated[str, Meta(min_length=1, max_length=64)] = "imserver"
+    base_path: str = ""
 
 
 class Store(Struct, frozen=True, forbid_unknown_fields=True):
@@ -171,6 +178,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tls: Tls = Tls()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    web: Web = Web()
     store: Store = Store()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
@@ -185,7 +193,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
         By itself, everywhere but where the server is open and on loopback only.
         """
-        by_itself = self.auth.mode != "open" or not is_loopback(self.host)
+        by_itself = self.auth.mode != "open" or not setting_kinds.is_loopback(self.host)
         return self.admission.mode == "on" or (self.admission.mode == "auto" and by_itself)
 
     @property
@@ -218,13 +226,17 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         for name in ("data", "database", "socket"):
             if not setting_kinds.is_utf8(getattr(self, name)):
                 raise ConfigError(f"{name} must be a name in UTF-8: SQLite takes no other")
-        if self.auth.mode == "open" and not (self.allow_open_network or is_loopback(self.host)):
+        if self.auth.mode == "open" and not (
+            self.allow_open_network or setting_kinds.is_loopback(self.host)
+        ):
             raise ConfigError(
                 f"host = {self.host!r} is not loopback, and in open mode anyone who reaches it "
                 "may be anyone: set allow_open_network = true if that is what you want"
             )
         if not re.fullmatch("0?[0-7]{3}", self.socket_mode):
             raise ConfigError('socket_mode must be octal, such as "0660"')
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", self.web.base_path):
+            raise ConfigError('web.base_path must be "" or a path such as "/chat"')
         for name in self.hosts:
             if not re.fullmatch(r"[^\s:/?#@,\\\[\]]+|\[?[0-9A-Fa-f:.]+\]?", name):
                 raise ConfigError(f"hosts: {name!r} is no name or address without a port")
@@ -272,16 +284,6 @@ def _check_origin(origin: str) -> None:
         listed_origin(origin)
     except ValueError as error:
         raise ConfigError(f"origins: {error}") from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host to listen on can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def load_config(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from imserver.config import Auth, Config, ConfigError, is_loopback
+from imserver.config import Auth, Config, ConfigError
 from imserver.domain.errors import CloseCode
 from imserver.domain.model import DAY_MS, Peer
 from imserver.live.backoff import Backoff
@@ -40,6 +40,7 @@ from imserver.service.identity.origins import Origins
 from imserver.service.identity.pages import Pages
 from imserver.service.identity.token_identity import TokenIdentity
 from imserver.service.upkeep.retention import Retention
+from imserver.setting_kinds import is_loopback
 from imserver.store.database import MEMORY, open_database
 from imserver.store.files.contents import FOLDER as FILES_FOLDER
 from imserver.store.files.uploaded import Limits as FileLimits
@@ -64,6 +65,7 @@ from imserver.transport.rest import RestRules
 from imserver.transport.routes import RawRoute, Routes
 from imserver.transport.self_description import self_description
 from imserver.transport.tls import Certificate, TlsError
+from imserver.transport.web_files import web_files
 from imserver.transport.ws import WebSocketLane
 
 if TYPE_CHECKING:
@@ -327,7 +329,7 @@ def _rest(
         engine,
         pages,
         proxies,
-        Routes([*self_description(engine.identity.scheme, metrics), *raw]),
+        Routes([*self_description(engine.identity.scheme, metrics), *raw, *_web(config)]),
         requests,
         gate,
         body_bytes=config.limits.body_bytes,
@@ -347,6 +349,13 @@ def _open_files(config: Config, engine: Engine) -> AbstractContextManager[FileSe
         unused_hours=sizes.unused_hours,
         strip_location=sizes.strip_location,
     )
+
+
+def _web(config: Config) -> list[RawRoute]:
+    web = config.web
+    if not web.enabled:
+        return []
+    return web_files(title=web.title, base_path=web.base_path, mode=config.auth.mode)
 
 
 def _http2(rest: RestRules, times: Times, header_bytes: int) -> Http2Lane:

@@ -46,6 +46,16 @@ def is_utf8(text: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen on can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def is_proxy(text: str) -> bool:
     """Whether a text names a proxy: an address, a network or `unix`."""
     try:

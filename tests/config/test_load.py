@@ -15,11 +15,11 @@ from imserver.config import (
     Limits,
     Timeouts,
     environment_name,
-    is_loopback,
     load_config,
     settings,
 )
 from imserver.environment import CONFIG_VARIABLE, ignored
+from imserver.setting_kinds import is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +113,8 @@ def another(key: tuple[str, ...]) -> Any:
             return "::1"
         case "0660":
             return "0600"
+        case "" if key == ("web", "base_path"):
+            return "/chat"
         case str():
             return value + "2"
         case () if key == ("proxies",):

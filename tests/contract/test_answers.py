@@ -121,7 +121,9 @@ async def test_acks_joins_and_leaves_say_success(transport: str) -> None:
 
 async def test_an_unknown_path_is_a_404_in_json() -> None:
     calls = [
-        ("GET", "/"),
+        ("GET", "/app/0123456789abcdef"),
+        ("GET", "/c"),
+        ("GET", "/favicon.ico"),
         ("GET", "/api"),
         ("GET", "/api/v1"),
         ("GET", "/api/v2/messages/offline"),

@@ -138,7 +138,8 @@ export function menu(anchor, items) {
     else return;
     event.preventDefault();
   });
-  document.body.append(element);
+  // A modal dialog makes everything outside it inert.
+  (anchor.closest('dialog') ?? document.body).append(element);
   element.showPopover();
   anchor.setAttribute('aria-expanded', 'true');
   const [box, own] = [anchor.getBoundingClientRect(), element.getBoundingClientRect()];

@@ -36,7 +36,7 @@ export function shell(engine, { base, title, session, changed, signOut, secondWi
     }
   };
 
-  const welcome = el('section', { className: 'welcome' }, icon('chat'), el('p', {}, t('welcome')));
+  const welcome = el('section', { className: 'welcome' }, icon('chat'), el('h1', {}, t('welcome')));
   const main = el('main', { className: 'main' });
 
   /** @param {string} key @param {boolean} [keepFocus] */

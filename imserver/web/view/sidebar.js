@@ -35,8 +35,9 @@ export function sidebar(engine, actions) {
   const scroller = el('div', { className: 'list-scroller' }, rows);
   const empty = el('div', { className: 'empty-list' });
   const element = el('nav', { className: 'sidebar', 'aria-label': t('chats') },
-    el('header', { className: 'bar' },
-      el('button', { type: 'button', className: 'me', onclick: actions.preferences, title: t('preferences'), 'aria-label': `${t('preferences')}: ${me}` },
+    el('h2', { className: 'off-screen' }, t('chats')),
+    el('div', { className: 'bar' },
+      el('button', { type: 'button', className: 'me', onclick: actions.preferences, title: t('preferences'), 'aria-label': `${me}, ${t('preferences')}` },
         avatar(`u:${me}`, me), el('span', { className: 'me-name', dir: 'auto' }, me), icon('gear')),
       iconButton('people', t('create_group'), actions.newGroup),
       iconButton('plus', t('direct_chat'), actions.newChat)),

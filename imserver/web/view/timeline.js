@@ -192,6 +192,7 @@ export function timeline(engine, key, actions) {
   for (const name of ['focus', 'visibilitychange']) {
     (name === 'focus' ? window : document).addEventListener(name, look, { signal: controller.signal });
   }
+  document.addEventListener('close', look, { capture: true, signal: controller.signal }); // of a dialog
   const midnight = setInterval(draw, 60_000); // days have other names after midnight
   const unsubscribe = engine.store.subscribe((state, before) => {
     const changed = state.timelines.get(key) !== before.timelines.get(key) || state.sends !== before.sends ||
