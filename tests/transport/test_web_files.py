@@ -1,4 +1,4 @@
-"""The web client's files: kept for good or asked for anew, compressed, and never HTML by mistake."""
+"""The web client's files: kept for good or asked for anew, compressed, never HTML by mistake."""
 
 from __future__ import annotations
 
