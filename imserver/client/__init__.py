@@ -26,8 +26,8 @@ from imserver.client.connection import Patience
 from imserver.client.inbox import SyncPage
 from imserver.client.search_calls import SearchHit, SearchPage
 from imserver.client.sign_in import log_in, log_out, set_password
+from imserver.domain.answered import AuthSession, StatusChange, TokenIssued
 from imserver.domain.errors import Code
-from imserver.domain.frames import AuthSession, StatusChange, TokenIssued
 from imserver.domain.model import Group, Invitation, Member, Message
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imserver.domain import frames
+from imserver.domain import answered, requested
 
 if TYPE_CHECKING:
     from imserver.client.lifeline import Lifeline
@@ -22,22 +22,22 @@ class AccountCalls:
 
     async def logout(self) -> None:
         """Revoke the token of this client, which ends it."""
-        await self._line.ask("logout", frames.Nothing(), frames.Success, repeatable=False)
+        await self._line.ask("logout", requested.Nothing(), answered.Success, repeatable=False)
 
-    async def sessions(self) -> list[frames.AuthSession]:
+    async def sessions(self) -> list[answered.AuthSession]:
         """The user's tokens, oldest first."""
-        answer = await self._line.ask("list_sessions", frames.Nothing(), frames.AuthSessions)
+        answer = await self._line.ask("list_sessions", requested.Nothing(), answered.AuthSessions)
         return answer.sessions
 
     async def revoke_session(self, token_id: str) -> None:
         """Revoke one of the user's tokens: whoever uses it is signed out."""
-        request = frames.SessionRef(token_id)
-        await self._line.ask("revoke_session", request, frames.Success, repeatable=False)
+        request = requested.SessionRef(token_id)
+        await self._line.ask("revoke_session", request, answered.Success, repeatable=False)
 
     async def revoke_other_sessions(self) -> None:
         """Revoke all of the user's tokens but this client's."""
-        request = frames.Nothing()
-        await self._line.ask("revoke_other_sessions", request, frames.Success)
+        request = requested.Nothing()
+        await self._line.ask("revoke_other_sessions", request, answered.Success)
 
     async def change_password(self, old: str, new: str) -> None:
         """Change the password; all of the user's tokens but this client's are revoked.
@@ -45,5 +45,5 @@ class AccountCalls:
         Raises:
             Refused: among others `forbidden`, for a wrong `old`.
         """
-        request = frames.ChangePassword(old, new)
-        await self._line.ask("change_password", request, frames.Success, repeatable=False)
+        request = requested.ChangePassword(old, new)
+        await self._line.ask("change_password", request, answered.Success, repeatable=False)

@@ -29,7 +29,7 @@ from imserver.client.inbox import Inbox, SyncPage
 from imserver.client.lifeline import Lifeline
 from imserver.client.route import Route
 from imserver.client.search_calls import SearchCalls
-from imserver.domain import frames
+from imserver.domain import answered, requested
 from imserver.domain.model import Message, parse_message_id
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ async def open_client(
         raise ValueError("buffer must be 1 or more")
     inbox = Inbox(user_id, cursor=position, own=own, most=buffer) if events else None
 
-    async def login() -> frames.Login:
+    async def login() -> requested.Login:
         shown = await token() if callable(token) else token
-        return frames.Login(user_id, shown, platform)
+        return requested.Login(user_id, shown, platform)
 
     patience = patience or Patience()
     line = Lifeline(route, login, inbox, patience)
@@ -185,8 +185,8 @@ class Client(GroupCalls, AccountCalls, SearchCalls):
         if self._inbox is not None and self._inbox.crowded:
             raise Unread("read the events, or open the client with events=False")
         client_msg_id = client_msg_id or str(uuid.uuid4())
-        request = frames.SendMessage(content, to, group, type, client_msg_id)
-        sent: frames.Sent = await self._line.ask("send_message", request, frames.Sent)
+        request = requested.SendMessage(content, to, group, type, client_msg_id)
+        sent: answered.Sent = await self._line.ask("send_message", request, answered.Sent)
         return sent.message
 
     async def ack(
@@ -197,44 +197,50 @@ class Client(GroupCalls, AccountCalls, SearchCalls):
         cumulative: bool = False,
     ) -> None:
         """Tell how far a message has come; `cumulative`: all before it in its conversation too."""
-        await self._line.ask("ack", frames.Ack(message_id, status, cumulative), frames.Success)
+        await self._line.ask("ack", requested.Ack(message_id, status, cumulative), answered.Success)
 
     async def sync(
-        self, after: str | None = None, *, limit: int = frames.DEFAULT_LIMIT, own: bool = False
+        self,
+        after: str | None = None,
+        *,
+        limit: int = requested.DEFAULT_LIMIT,
+        own: bool = False,
     ) -> SyncPage:
         """A page of messages after `after`, or of all not acknowledged; `limit` is 1-200.
 
         For looking back: the events and the cursor are not touched by it.
         """
-        return await self._line.ask("sync_offline", frames.SyncOffline(after, limit, own), SyncPage)
+        return await self._line.ask(
+            "sync_offline", requested.SyncOffline(after, limit, own), SyncPage
+        )
 
     async def get_message(self, message_id: str) -> Message:
         """One message, with its status as it is now."""
         answer = await self._line.ask(
-            "get_message", frames.GetMessage(message_id), frames.OneMessage
+            "get_message", requested.GetMessage(message_id), answered.OneMessage
         )
         return answer.message
 
     async def heartbeat(self) -> int:
         """The server's time, in milliseconds since the epoch."""
-        answer = await self._line.ask("heartbeat", frames.Heartbeat(), frames.HeartbeatAnswer)
+        answer = await self._line.ask("heartbeat", requested.Heartbeat(), answered.HeartbeatAnswer)
         return answer.timestamp
 
-    async def health(self) -> frames.Health:
+    async def health(self) -> answered.Health:
         """Whether the server serves and can store, asked over REST.
 
         Raises:
             Unreachable: no answer.
         """
-        return await self._get("/health", frames.Health)
+        return await self._get("/health", answered.Health)
 
-    async def stats(self) -> frames.Stats:
+    async def stats(self) -> answered.Stats:
         """Who is connected, asked over REST.
 
         Raises:
             Unreachable: no answer.
         """
-        return await self._get("/api/v1/stats", frames.Stats)
+        return await self._get("/api/v1/stats", answered.Stats)
 
     # -- events -------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from imserver.domain.frames import StatusChange
+from imserver.domain.answered import StatusChange
 from imserver.domain.model import Invitation, Message
 
 

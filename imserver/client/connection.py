@@ -15,15 +15,10 @@ from wsproto.utilities import LocalProtocolError
 
 from imserver.client.calls import Call, Calls
 from imserver.client.client_errors import ClientError, Unreachable
+from imserver.domain.answered import HeartbeatAnswer, LoggedIn
 from imserver.domain.errors import ApiError
-from imserver.domain.frames import (
-    Envelope,
-    Heartbeat,
-    HeartbeatAnswer,
-    LoggedIn,
-    Login,
-    decode_envelope,
-)
+from imserver.domain.frames import Envelope, decode_envelope
+from imserver.domain.requested import Heartbeat, Login
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from imserver.domain import frames
+from imserver.domain import answered, requested
 from imserver.domain.groups import Ban, Bans, OfGroup, SentInvitation, SentInvitations
 
 if TYPE_CHECKING:
@@ -38,31 +38,31 @@ class GroupCalls:
         Raises:
             ConnectionLost: whether it was created is unknown.
         """
-        request = frames.CreateGroup(name, description, list(members), private)
-        answer = await self._line.ask("create_group", request, frames.OneGroup, repeatable=False)
+        request = requested.CreateGroup(name, description, list(members), private)
+        answer = await self._line.ask("create_group", request, answered.OneGroup, repeatable=False)
         return answer.group
 
     async def get_group(self, group_id: str) -> Group:
         """A group that the user is in."""
-        answer = await self._line.ask("get_group", frames.GroupRef(group_id), frames.OneGroup)
+        answer = await self._line.ask("get_group", requested.GroupRef(group_id), answered.OneGroup)
         return answer.group
 
     async def groups(self) -> list[Group]:
         """The groups that the user is in, in the order in which they joined them."""
-        return (await self._line.ask("list_groups", frames.Nothing(), frames.Groups)).groups
+        return (await self._line.ask("list_groups", requested.Nothing(), answered.Groups)).groups
 
     async def members(self, group_id: str) -> list[Member]:
         """Everyone in a group that the user is in, the owner included."""
-        answer = await self._line.ask("get_members", frames.GroupRef(group_id), frames.Members)
+        answer = await self._line.ask("get_members", requested.GroupRef(group_id), answered.Members)
         return answer.members
 
     async def join(self, group_id: str) -> None:
         """Join a group; again changes nothing."""
-        await self._line.ask("join_group", frames.GroupRef(group_id), frames.Success)
+        await self._line.ask("join_group", requested.GroupRef(group_id), answered.Success)
 
     async def leave(self, group_id: str) -> None:
         """Leave a group; again changes nothing."""
-        await self._line.ask("leave_group", frames.GroupRef(group_id), frames.Success)
+        await self._line.ask("leave_group", requested.GroupRef(group_id), answered.Success)
 
     async def update_group(
         self,
@@ -73,8 +73,8 @@ class GroupCalls:
         private: bool | None = None,
     ) -> Group:
         """Rename or describe a group, or change who may join it; fields that are not given stay."""
-        request = frames.UpdateGroup(group_id, name, description, private)
-        return (await self._line.ask("update_group", request, frames.OneGroup)).group
+        request = requested.UpdateGroup(group_id, name, description, private)
+        return (await self._line.ask("update_group", request, answered.OneGroup)).group
 
     async def dissolve_group(self, group_id: str) -> None:
         """Close a group for good.
@@ -82,13 +82,13 @@ class GroupCalls:
         Raises:
             ConnectionLost: whether it was closed is unknown.
         """
-        request = frames.GroupRef(group_id)
-        await self._line.ask("dissolve_group", request, frames.Success, repeatable=False)
+        request = requested.GroupRef(group_id)
+        await self._line.ask("dissolve_group", request, answered.Success, repeatable=False)
 
     async def add_members(self, group_id: str, members: Iterable[str]) -> None:
         """Let users into a group; those in it already stay as they are."""
-        request = frames.AddMembers(group_id, list(members))
-        await self._line.ask("add_members", request, frames.Success)
+        request = requested.AddMembers(group_id, list(members))
+        await self._line.ask("add_members", request, answered.Success)
 
     async def remove_member(self, group_id: str, user_id: str) -> None:
         """Put a member out of a group.
@@ -96,13 +96,13 @@ class GroupCalls:
         Raises:
             ConnectionLost: whether they were put out is unknown.
         """
-        request = frames.MemberRef(group_id, user_id)
-        await self._line.ask("remove_member", request, frames.Success, repeatable=False)
+        request = requested.MemberRef(group_id, user_id)
+        await self._line.ask("remove_member", request, answered.Success, repeatable=False)
 
     async def set_role(self, group_id: str, user_id: str, role: Literal["admin", "member"]) -> None:
         """Make a member an admin, or an admin a member again."""
-        request = frames.SetRole(group_id, user_id, role)
-        await self._line.ask("set_role", request, frames.Success)
+        request = requested.SetRole(group_id, user_id, role)
+        await self._line.ask("set_role", request, answered.Success)
 
     async def transfer_group(self, group_id: str, user_id: str) -> None:
         """Hand a group to another member.
@@ -110,16 +110,16 @@ class GroupCalls:
         Raises:
             ConnectionLost: whether it was handed over is unknown.
         """
-        request = frames.MemberRef(group_id, user_id)
-        await self._line.ask("transfer_group", request, frames.Success, repeatable=False)
+        request = requested.MemberRef(group_id, user_id)
+        await self._line.ask("transfer_group", request, answered.Success, repeatable=False)
 
     async def invite(self, group_id: str, user_id: str) -> None:
         """Give a user leave to join; again changes nothing."""
-        await self._line.ask("invite", frames.MemberRef(group_id, user_id), frames.Success)
+        await self._line.ask("invite", requested.MemberRef(group_id, user_id), answered.Success)
 
     async def invitations(self) -> list[Invitation]:
         """The user's invitations that are neither taken nor declined, oldest first."""
-        request, answer = frames.Nothing(), frames.Invitations
+        request, answer = requested.Nothing(), answered.Invitations
         return (await self._line.ask("list_invitations", request, answer)).invitations
 
     async def sent_invitations(self, group_id: str) -> list[SentInvitation]:
@@ -127,7 +127,7 @@ class GroupCalls:
         found: list[SentInvitation] = []
         after: str | None = None
         while True:
-            request = OfGroup(group_id, after, frames.MAX_LIMIT)
+            request = OfGroup(group_id, after, requested.MAX_LIMIT)
             page = await self._line.ask("list_group_invitations", request, SentInvitations)
             found += page.invitations
             if page.next is None:
@@ -136,15 +136,15 @@ class GroupCalls:
 
     async def revoke_invitation(self, group_id: str, user_id: str) -> None:
         """Take an invitation back; without one nothing changes."""
-        request = frames.MemberRef(group_id, user_id)
-        await self._line.ask("revoke_invitation", request, frames.Success)
+        request = requested.MemberRef(group_id, user_id)
+        await self._line.ask("revoke_invitation", request, answered.Success)
 
     async def bans(self, group_id: str) -> list[Ban]:
         """The users who may not join a group, for its owner and admins."""
         found: list[Ban] = []
         after: str | None = None
         while True:
-            request = OfGroup(group_id, after, frames.MAX_LIMIT)
+            request = OfGroup(group_id, after, requested.MAX_LIMIT)
             page = await self._line.ask("list_bans", request, Bans)
             found += page.bans
             if page.next is None:
@@ -153,12 +153,14 @@ class GroupCalls:
 
     async def ban_member(self, group_id: str, user_id: str) -> None:
         """Keep a user out of a group; if they are in it, they are removed."""
-        await self._line.ask("ban_member", frames.MemberRef(group_id, user_id), frames.Success)
+        await self._line.ask("ban_member", requested.MemberRef(group_id, user_id), answered.Success)
 
     async def unban_member(self, group_id: str, user_id: str) -> None:
         """Let a user join again; without a ban nothing changes."""
-        await self._line.ask("unban_member", frames.MemberRef(group_id, user_id), frames.Success)
+        await self._line.ask(
+            "unban_member", requested.MemberRef(group_id, user_id), answered.Success
+        )
 
     async def decline(self, group_id: str) -> None:
         """Give an invitation back."""
-        await self._line.ask("decline_invitation", frames.GroupRef(group_id), frames.Success)
+        await self._line.ask("decline_invitation", requested.GroupRef(group_id), answered.Success)

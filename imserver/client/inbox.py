@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from imserver.client.client_events import Disconnected, Event, Gap, Reconnected
-from imserver.domain.frames import MAX_LIMIT, StatusChange, SyncOffline
+from imserver.domain.answered import StatusChange
 from imserver.domain.model import FAILED, SYSTEM_USER, Message, message_id, parse_message_id
+from imserver.domain.requested import MAX_LIMIT, SyncOffline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

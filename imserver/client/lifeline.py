@@ -15,7 +15,7 @@ from imserver.client.client_errors import ClientError, ConnectionLost, Refused, 
 from imserver.client.client_events import Disconnected
 from imserver.client.connection import ServerConnection
 from imserver.client.inbox import SyncPage
-from imserver.domain import frames
+from imserver.domain import answered, frames, requested
 from imserver.domain.errors import CloseCode, Code
 from imserver.domain.model import Invitation, Message
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _message_decoder: Final = msgspec.json.Decoder(Message)
-_status_decoder: Final = msgspec.json.Decoder(frames.StatusChange)
+_status_decoder: Final = msgspec.json.Decoder(answered.StatusChange)
 _invitation_decoder: Final = msgspec.json.Decoder(Invitation)
 # Refusals that pass; any other refusal of a login, or of a page of sync, is final.
 _PASSING: Final = (Code.RATE_LIMITED, Code.UNAVAILABLE, Code.INTERNAL)
@@ -46,7 +46,7 @@ class Lifeline:
     def __init__(
         self,
         route: Route,
-        login: Callable[[], Awaitable[frames.Login]],
+        login: Callable[[], Awaitable[requested.Login]],
         inbox: Inbox | None,
         patience: Patience,
     ) -> None:
@@ -212,7 +212,7 @@ class Lifeline:
         self.wake()
 
     def _take_answer(self, call: Call) -> None:
-        if self._inbox is not None and isinstance(call.answer, frames.Sent):
+        if self._inbox is not None and isinstance(call.answer, answered.Sent):
             self._inbox.send(call.answer.message, returned=not call.abandoned)
             self.wake()
 
@@ -242,7 +242,7 @@ class Lifeline:
             self._start()
             self.wake()
 
-    async def _fetch(self, request: frames.SyncOffline) -> SyncPage:
+    async def _fetch(self, request: requested.SyncOffline) -> SyncPage:
         # Not to be repeated on another connection: the answers to repeated sends must come
         # before the page that may hold what they stored.
         call = self._calls.make("sync_offline", request, SyncPage, repeatable=False)

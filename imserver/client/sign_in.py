@@ -9,7 +9,7 @@ import msgspec
 
 from imserver.client.client_errors import Refused, Unreachable
 from imserver.client.route import Route
-from imserver.domain import frames
+from imserver.domain import answered, requested
 
 if TYPE_CHECKING:
     import ssl
@@ -28,7 +28,7 @@ async def log_in(
     platform: str = "python",
     tls: ssl.SSLContext | None = None,
     proxy: str | None = None,
-) -> frames.TokenIssued:
+) -> answered.TokenIssued:
     """A token for a password, to be given to `open_client`.
 
     With `must_change_password` the password was for one login: the token is good for
@@ -39,9 +39,9 @@ async def log_in(
         Refused: among others `wrong_credentials`, and `rate_limited` after wrong guesses.
         Unreachable: no answer.
     """
-    request = frames.PasswordLogin(user_id, password, device, platform)
+    request = requested.PasswordLogin(user_id, password, device, platform)
     route = Route(url, tls, proxy)
-    return await _post(route, "/api/v1/auth/login", request, frames.TokenIssued)
+    return await _post(route, "/api/v1/auth/login", request, answered.TokenIssued)
 
 
 async def set_password(
@@ -60,9 +60,9 @@ async def set_password(
         Refused: among others `forbidden`, for a wrong `old`.
         Unreachable: no answer.
     """
-    request = frames.ChangePassword(old, new)
+    request = requested.ChangePassword(old, new)
     route = Route(url, tls, proxy)
-    await _post(route, "/api/v1/auth/password", request, frames.Success, token)
+    await _post(route, "/api/v1/auth/password", request, answered.Success, token)
 
 
 async def log_out(
@@ -76,7 +76,7 @@ async def log_out(
         Unreachable: no answer.
     """
     route = Route(url, tls, proxy)
-    await _post(route, "/api/v1/auth/logout", frames.Nothing(), frames.Success, token)
+    await _post(route, "/api/v1/auth/logout", requested.Nothing(), answered.Success, token)
 
 
 async def _post(
@@ -89,7 +89,7 @@ async def _post(
         async with route.http(_TIMEOUT) as http:
             response = await http.post(path, content=msgspec.json.encode(request), headers=headers)
         if response.status_code != 200:
-            body = msgspec.json.decode(response.content, type=frames.ErrorBody)
+            body = msgspec.json.decode(response.content, type=answered.ErrorBody)
             raise Refused(body.code, body.error, body.retry_after_ms)
         return msgspec.json.decode(response.content, type=answer)
     except (httpx.HTTPError, msgspec.DecodeError) as error:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imserver.domain.answered import Health, HeartbeatAnswer, LoggedIn, Stats
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import (
-    Health,
-    Heartbeat,
-    HeartbeatAnswer,
-    LoggedIn,
-    Login,
-    Nothing,
-    Stats,
-    encode_json,
-)
+from imserver.domain.frames import encode_json
 from imserver.service.identity.modes import must_change_first
 
 if TYPE_CHECKING:
+    from imserver.domain.requested import Heartbeat, Login, Nothing
     from imserver.service.engine import Caller, Engine
 
 

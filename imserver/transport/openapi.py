@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from imserver.domain import frames
+from imserver.domain import answered
 from imserver.domain.errors import CATALOGUE, Code
 from imserver.service.engine import Operation, Who
 from imserver.service.operations import COMMON_ERRORS, OPERATIONS
@@ -22,7 +22,7 @@ def describe(version: str, user_scheme: dict[str, str]) -> dict[str, Any]:
         operation.answer for operation in offered
     ]
     schemas, components = msgspec.json.schema_components(
-        [*types, frames.ErrorBody], ref_template=_REF
+        [*types, answered.ErrorBody], ref_template=_REF
     )
     requests = dict(zip((op.name for op in offered), schemas, strict=False))
     answers = dict(zip((op.name for op in offered), schemas[len(offered) :], strict=False))

@@ -13,8 +13,10 @@ from imserver.client import ClientClosed, ClientError, Code, ConnectionLost, Ref
 from imserver.client.calls import Call, Calls
 from imserver.client.lifeline import Delays
 from imserver.client.route import parse_url
+from imserver.domain.answered import HeartbeatAnswer
 from imserver.domain.errors import CloseCode
-from imserver.domain.frames import Heartbeat, HeartbeatAnswer, SendMessage, decode_envelope
+from imserver.domain.frames import decode_envelope
+from imserver.domain.requested import Heartbeat, SendMessage
 
 
 def make(calls: Calls, content: str = "x", *, repeatable: bool = True) -> Call:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from imserver.client.client_events import Disconnected, Gap, Reconnected
 from imserver.client.inbox import MOST_OWN, Inbox, SyncPage
-from imserver.domain.frames import StatusChange
+from imserver.domain.answered import StatusChange
 from imserver.domain.model import Message, message_id, parse_message_id
 
 ME = "alice"

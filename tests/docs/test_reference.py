@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from imserver.config import Config
-from imserver.domain import frames, model
+from imserver.domain import answered, frames, model, requested
 from imserver.domain.errors import CATALOGUE, CloseCode, Code
 from imserver.service.operations import COMMON_ERRORS, OPERATIONS
 from imserver.store.audit import Action
@@ -89,7 +89,7 @@ def test_every_frame_is_documented(language: str) -> None:
     assert {"new_message", "new_group_message", "message_status", "error"} <= others
     for kind in others | {operation.ws for operation in OPERATIONS if operation.ws}:
         page.section(f"`{kind}`")
-    assert set(fields(frames.StatusChange)) <= page.named() | {"timestamp"}
+    assert set(fields(answered.StatusChange)) <= page.named() | {"timestamp"}
     documented = set(named_in_table(page, HEADINGS["envelope"][language]))
     assert documented == {*fields(frames.Envelope), "timestamp"}
 
@@ -144,7 +144,7 @@ def test_the_limits_are_those_in_force(language: str) -> None:
         [model.MAX_USER_ID],
         [frames.MAX_MESSAGE_ID],
         [model.MAX_GROUP_NAME, model.MAX_GROUP_DESCRIPTION],
-        [frames.MAX_LIMIT],
+        [requested.MAX_LIMIT],
     ]
     assert frames.MAX_MESSAGE_ID == model.MAX_CLIENT_MSG_ID
 

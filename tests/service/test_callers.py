@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import CreateGroup, Nothing
 from imserver.domain.model import Grant, Peer
+from imserver.domain.requested import CreateGroup, Nothing
 from imserver.live.rates import Rate
 from imserver.service.admission import Admission, Budget
 from imserver.service.callers import admit, charge, settle

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imserver.domain import frames
+from imserver.domain import answered, frames, requested
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import Event, Message
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REQUESTS = [
-    frames.Nothing,
-    frames.Login,
-    frames.Heartbeat,
-    frames.SendMessage,
-    frames.GetMessage,
-    frames.Ack,
-    frames.SyncOffline,
-    frames.CreateGroup,
-    frames.GroupRef,
+    requested.Nothing,
+    requested.Login,
+    requested.Heartbeat,
+    requested.SendMessage,
+    requested.GetMessage,
+    requested.Ack,
+    requested.SyncOffline,
+    requested.CreateGroup,
+    requested.GroupRef,
 ]
 # As the dispatcher decodes whole frames, envelope and payload in one pass.
 WHOLE = msgspec.json.Decoder(
@@ -203,8 +203,8 @@ def test_an_envelope_needs_nothing_but_a_type() -> None:
 def test_what_an_envelope_says_besides_is_the_clients_affair() -> None:
     text = b'{"type":"a","timestamp":"noon","message_id":null,"x":[1],"data":null}'
     envelope = frames.decode_envelope(text)
-    decoder = msgspec.json.Decoder(frames.Heartbeat)
-    assert frames.decode_payload(decoder, envelope.data) == frames.Heartbeat()
+    decoder = msgspec.json.Decoder(requested.Heartbeat)
+    assert frames.decode_payload(decoder, envelope.data) == requested.Heartbeat()
 
 
 # -- what goes out ----------------------------------------------------------------------------
@@ -276,18 +276,18 @@ def test_a_push_carries_the_message_and_its_id(message: Message, kind: str) -> N
 
 def test_the_answer_to_a_send_is_as_its_struct_describes_it() -> None:
     built = frames.sent_answer(MESSAGE.id, frames.encode_json(MESSAGE))
-    assert built == frames.encode_json(frames.Sent(True, MESSAGE.id, MESSAGE))
+    assert built == frames.encode_json(answered.Sent(True, MESSAGE.id, MESSAGE))
 
 
 @pytest.mark.parametrize(
     ("change", "data"),
     [
         (
-            frames.StatusChange("msg_7", "read", "bob", 5),
+            answered.StatusChange("msg_7", "read", "bob", 5),
             {"message_id": "msg_7", "status": "read", "user_id": "bob", "timestamp": 5},
         ),
         (
-            frames.StatusChange("msg_7", "delivered", "bob", 5, cumulative=True),
+            answered.StatusChange("msg_7", "delivered", "bob", 5, cumulative=True),
             {
                 "message_id": "msg_7",
                 "status": "delivered",
@@ -298,7 +298,7 @@ def test_the_answer_to_a_send_is_as_its_struct_describes_it() -> None:
         ),
     ],
 )
-def test_a_change_of_status_is_pushed(change: frames.StatusChange, data: dict[str, Any]) -> None:
+def test_a_change_of_status_is_pushed(change: answered.StatusChange, data: dict[str, Any]) -> None:
     expected = {"type": "message_status", "data": data, "timestamp": 5}
     assert json.loads(frames.status_push(change)) == expected
 

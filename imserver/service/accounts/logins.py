@@ -11,18 +11,9 @@ import secrets
 import string
 from typing import TYPE_CHECKING, Final
 
+from imserver.domain.answered import AuthSession, AuthSessions, TokenIssued
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import (
-    DONE,
-    AuthSession,
-    AuthSessions,
-    ChangePassword,
-    Nothing,
-    PasswordLogin,
-    SessionRef,
-    TokenIssued,
-    encode_json,
-)
+from imserver.domain.frames import DONE, encode_json
 from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password, normal
 from imserver.live.backoff import network_of
@@ -33,6 +24,7 @@ from imserver.store.accounts import Account, Token
 from imserver.store.audit import Action, record
 
 if TYPE_CHECKING:
+    from imserver.domain.requested import ChangePassword, Nothing, PasswordLogin, SessionRef
     from imserver.store.audit import Author
     from imserver.store.transaction import Transaction
 

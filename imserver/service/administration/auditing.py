@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from imserver.domain.administration import Audit, AuditEntry, ReadAudit
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import encode_json, page_limit
+from imserver.domain.frames import encode_json
+from imserver.domain.requested import page_limit
 from imserver.store.audit import Action, Filter, entries_after, entries_before
 
 if TYPE_CHECKING:

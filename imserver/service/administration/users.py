@@ -30,9 +30,10 @@ from imserver.domain.administration import (
     UserWithPassword,
 )
 from imserver.domain.errors import ApiError, CloseCode, Code
-from imserver.domain.frames import DONE, encode_json, page_limit
+from imserver.domain.frames import DONE, encode_json
 from imserver.domain.model import check_user_id, rfc3339
 from imserver.domain.passwords import check_password
+from imserver.domain.requested import page_limit
 from imserver.service.accounts.keeping import new_one_time_password
 from imserver.service.accounts.logins import Revoke, RevokeAll
 from imserver.service.engine import Caller, Change, Engine, Outcome

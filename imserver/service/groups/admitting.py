@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import DONE, MemberRef, encode_json, invitation_push, page_limit
+from imserver.domain.frames import DONE, encode_json, invitation_push
 from imserver.domain.groups import Bans, OfGroup, SentInvitations
 from imserver.domain.model import Invitation, Role, check_user_id, rfc3339
+from imserver.domain.requested import MemberRef, page_limit
 from imserver.service.engine import Caller, Delivery, Engine, Outcome
 from imserver.service.groups.governance import Announced, Governed, put_out
 from imserver.service.groups.membership import no_such_group

@@ -8,17 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeVar
 
+from imserver.domain.answered import OneGroup
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import (
-    DONE,
-    AddMembers,
-    GroupRef,
-    MemberRef,
-    OneGroup,
-    SetRole,
-    UpdateGroup,
-    encode_json,
-)
+from imserver.domain.frames import DONE, encode_json
 from imserver.domain.model import Event, Group, Role, check_user_id
 from imserver.domain.sentences import added
 from imserver.service.engine import Caller, Change, Engine, Outcome
@@ -32,6 +24,7 @@ from imserver.service.groups.notices import Notice, announce
 from imserver.store import bans
 
 if TYPE_CHECKING:
+    from imserver.domain.requested import AddMembers, GroupRef, MemberRef, SetRole, UpdateGroup
     from imserver.store.transaction import Roster, Transaction
 
 S = TypeVar("S")

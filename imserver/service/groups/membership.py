@@ -6,18 +6,9 @@ import secrets
 import string
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from imserver.domain.answered import Groups, Invitations, Members, OneGroup
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import (
-    DONE,
-    CreateGroup,
-    GroupRef,
-    Groups,
-    Invitations,
-    Members,
-    Nothing,
-    OneGroup,
-    encode_json,
-)
+from imserver.domain.frames import DONE, encode_json
 from imserver.domain.model import (
     DAY_MS,
     GROUP_PREFIX,
@@ -36,6 +27,7 @@ from imserver.service.groups.notices import Notice, announce
 from imserver.store import bans, reading
 
 if TYPE_CHECKING:
+    from imserver.domain.requested import CreateGroup, GroupRef, Nothing
     from imserver.store.transaction import Roster, Transaction
 
 _ALPHABET: Final = string.ascii_lowercase + string.digits

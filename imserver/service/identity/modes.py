@@ -17,7 +17,7 @@ from imserver.domain.model import Grant, Peer, check_user_id
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from imserver.domain.frames import Login
+    from imserver.domain.requested import Login
     from imserver.live.hub import Session
 
 USER_HEADER: Final = "X-User-ID"

@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct
 
+from imserver.domain.answered import OneMessage, StatusChange
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import (
-    DONE,
-    Ack,
-    GetMessage,
-    OneMessage,
-    SendMessage,
-    StatusChange,
-    encode_json,
-    push_of,
-    sent_answer,
-    status_push,
-)
+from imserver.domain.frames import DONE, encode_json, push_of, sent_answer, status_push
 from imserver.domain.model import (
     FAILED,
     MAX_CLIENT_MSG_ID,
@@ -37,6 +27,7 @@ from imserver.store import reading
 from imserver.store.retention import removed
 
 if TYPE_CHECKING:
+    from imserver.domain.requested import Ack, GetMessage, SendMessage
     from imserver.store.transaction import Transaction
 
 # The document's example of a send carries this as `group_id` beside a receiver: it stands for

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imserver.domain.answered import Page
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.frames import Page, SyncOffline, encode_json, page_limit
+from imserver.domain.frames import encode_json
 from imserver.domain.model import message_id, parse_message_id
+from imserver.domain.requested import SyncOffline, page_limit
 from imserver.store import reading
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import administration, frames
+from imserver.domain import administration, answered
 from imserver.domain.errors import Code
 from imserver.service.administration import auditing, users
 from imserver.service.engine import Operation, Procedure, Read, Rest, Who
@@ -74,7 +74,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="revoke_user_session",
         summary="Revoke one of a user's tokens",
         request=administration.UserSessionRef,
-        answer=frames.Success,
+        answer=answered.Success,
         who=Who.ADMINISTRATOR,
         rest=Rest("DELETE", "/api/v1/admin/users/{user_id}/sessions/{token_id}"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND),
@@ -84,7 +84,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="revoke_user_sessions",
         summary="Revoke all of a user's tokens",
         request=administration.UserRef,
-        answer=frames.Success,
+        answer=answered.Success,
         who=Who.ADMINISTRATOR,
         rest=Rest("DELETE", "/api/v1/admin/users/{user_id}/sessions"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND),

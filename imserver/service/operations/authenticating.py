@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import frames
+from imserver.domain import answered, requested
 from imserver.domain.errors import Code
 from imserver.service.accounts import logins
 from imserver.service.admission import Budget
@@ -14,8 +14,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Procedure(
         name="password_login",
         summary="Log in with a password, for a token",
-        request=frames.PasswordLogin,
-        answer=frames.TokenIssued,
+        request=requested.PasswordLogin,
+        answer=answered.TokenIssued,
         who=Who.ANYONE,
         rest=Rest("POST", "/api/v1/auth/login"),
         errors=(Code.WRONG_CREDENTIALS, Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
@@ -25,8 +25,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Procedure(
         name="logout",
         summary="Revoke the token that is used",
-        request=frames.Nothing,
-        answer=frames.Success,
+        request=requested.Nothing,
+        answer=answered.Success,
         ws="logout",
         rest=Rest("POST", "/api/v1/auth/logout"),
         errors=(Code.NOT_FOUND,),
@@ -36,8 +36,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Immediate(
         name="list_sessions",
         summary="List the caller's tokens",
-        request=frames.Nothing,
-        answer=frames.AuthSessions,
+        request=requested.Nothing,
+        answer=answered.AuthSessions,
         ws="list_sessions",
         rest=Rest("GET", "/api/v1/auth/sessions"),
         errors=(Code.NOT_FOUND,),
@@ -46,8 +46,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Procedure(
         name="revoke_session",
         summary="Revoke one of the caller's tokens",
-        request=frames.SessionRef,
-        answer=frames.Success,
+        request=requested.SessionRef,
+        answer=answered.Success,
         ws="revoke_session",
         rest=Rest("DELETE", "/api/v1/auth/sessions/{token_id}"),
         errors=(Code.NOT_FOUND,),
@@ -56,8 +56,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Procedure(
         name="revoke_other_sessions",
         summary="Revoke all of the caller's tokens but the one that is used",
-        request=frames.Nothing,
-        answer=frames.Success,
+        request=requested.Nothing,
+        answer=answered.Success,
         ws="revoke_other_sessions",
         rest=Rest("DELETE", "/api/v1/auth/sessions"),
         errors=(Code.NOT_FOUND,),
@@ -66,8 +66,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Procedure(
         name="change_password",
         summary="Change the caller's password",
-        request=frames.ChangePassword,
-        answer=frames.Success,
+        request=requested.ChangePassword,
+        answer=answered.Success,
         ws="change_password",
         rest=Rest("POST", "/api/v1/auth/password"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),

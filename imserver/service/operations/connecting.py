@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import frames
+from imserver.domain import answered, requested
 from imserver.domain.errors import Code
 from imserver.service import sessions
 from imserver.service.admission import Budget
@@ -14,8 +14,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Immediate(
         name="login",
         summary="Say who this connection is",
-        request=frames.Login,
-        answer=frames.LoggedIn,
+        request=requested.Login,
+        answer=answered.LoggedIn,
         who=Who.ANYONE,
         ws="login",
         errors=(Code.UNAUTHORIZED, Code.FORBIDDEN),
@@ -25,8 +25,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Immediate(
         name="heartbeat",
         summary="Give a sign of life and learn the server's time",
-        request=frames.Heartbeat,
-        answer=frames.HeartbeatAnswer,
+        request=requested.Heartbeat,
+        answer=answered.HeartbeatAnswer,
         ws="heartbeat",
         errors=(Code.FORBIDDEN,),
         handle=sessions.heartbeat,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import frames
+from imserver.domain import answered, requested
 from imserver.domain import groups as group_payloads
 from imserver.domain.errors import Code
 from imserver.service.engine import Operation, Read, Rest, Who, Write
@@ -16,8 +16,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="update_group",
         summary="Rename or describe a group, or change who may join it",
-        request=frames.UpdateGroup,
-        answer=frames.OneGroup,
+        request=requested.UpdateGroup,
+        answer=answered.OneGroup,
         who=Who.ADMIN,
         ws="update_group",
         rest=Rest("PATCH", "/api/v1/groups/{group_id}"),
@@ -27,8 +27,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="dissolve_group",
         summary="Close a group for good",
-        request=frames.GroupRef,
-        answer=frames.Success,
+        request=requested.GroupRef,
+        answer=answered.Success,
         who=Who.OWNER,
         ws="dissolve_group",
         rest=Rest("DELETE", "/api/v1/groups/{group_id}"),
@@ -38,8 +38,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="add_members",
         summary="Let users into a group",
-        request=frames.AddMembers,
-        answer=frames.Success,
+        request=requested.AddMembers,
+        answer=answered.Success,
         who=Who.ADMIN,
         ws="add_members",
         rest=Rest("POST", "/api/v1/groups/{group_id}/members"),
@@ -50,8 +50,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="remove_member",
         summary="Put a member out of a group",
-        request=frames.MemberRef,
-        answer=frames.Success,
+        request=requested.MemberRef,
+        answer=answered.Success,
         who=Who.ADMIN,
         ws="remove_member",
         rest=Rest("DELETE", "/api/v1/groups/{group_id}/members/{user_id}"),
@@ -61,8 +61,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="set_role",
         summary="Make a member an admin, or an admin a member",
-        request=frames.SetRole,
-        answer=frames.Success,
+        request=requested.SetRole,
+        answer=answered.Success,
         who=Who.OWNER,
         ws="set_role",
         rest=Rest("PUT", "/api/v1/groups/{group_id}/members/{user_id}"),
@@ -72,8 +72,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="transfer_group",
         summary="Hand a group to another member",
-        request=frames.MemberRef,
-        answer=frames.Success,
+        request=requested.MemberRef,
+        answer=answered.Success,
         who=Who.OWNER,
         ws="transfer_group",
         rest=Rest("POST", "/api/v1/groups/{group_id}/transfer"),
@@ -83,8 +83,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="invite",
         summary="Invite a user to a group",
-        request=frames.MemberRef,
-        answer=frames.Success,
+        request=requested.MemberRef,
+        answer=answered.Success,
         who=Who.ADMIN,
         ws="invite",
         rest=Rest("POST", "/api/v1/groups/{group_id}/invitations"),
@@ -94,8 +94,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="list_invitations",
         summary="List the caller's invitations",
-        request=frames.Nothing,
-        answer=frames.Invitations,
+        request=requested.Nothing,
+        answer=answered.Invitations,
         ws="list_invitations",
         rest=Rest("GET", "/api/v1/invitations"),
         handle=groups.list_invitations,
@@ -103,8 +103,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="decline_invitation",
         summary="Give an invitation back",
-        request=frames.GroupRef,
-        answer=frames.Success,
+        request=requested.GroupRef,
+        answer=answered.Success,
         ws="decline_invitation",
         rest=Rest("DELETE", "/api/v1/invitations/{group_id}"),
         handle=groups.decline_invitation,
@@ -123,8 +123,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="revoke_invitation",
         summary="Take an invitation to a group back",
-        request=frames.MemberRef,
-        answer=frames.Success,
+        request=requested.MemberRef,
+        answer=answered.Success,
         who=Who.ADMIN,
         ws="revoke_invitation",
         rest=Rest("DELETE", "/api/v1/groups/{group_id}/invitations/{user_id}"),
@@ -145,8 +145,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="ban_member",
         summary="Keep a user out of a group, and remove them if they are in it",
-        request=frames.MemberRef,
-        answer=frames.Success,
+        request=requested.MemberRef,
+        answer=answered.Success,
         who=Who.ADMIN,
         ws="ban_member",
         rest=Rest("PUT", "/api/v1/groups/{group_id}/bans/{user_id}"),
@@ -156,8 +156,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="unban_member",
         summary="Let a user join a group again",
-        request=frames.MemberRef,
-        answer=frames.Success,
+        request=requested.MemberRef,
+        answer=answered.Success,
         who=Who.ADMIN,
         ws="unban_member",
         rest=Rest("DELETE", "/api/v1/groups/{group_id}/bans/{user_id}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import frames
+from imserver.domain import answered, requested
 from imserver.domain.errors import Code
 from imserver.service.engine import Operation, Read, Rest, Who, Write
 from imserver.service.groups import membership as groups
@@ -12,7 +12,7 @@ from imserver.service.groups import membership as groups
 _NAMES: Final = 20  # users named in one request, that cost as much as one more request
 
 
-def by_members(request: frames.CreateGroup | frames.AddMembers) -> int:
+def by_members(request: requested.CreateGroup | requested.AddMembers) -> int:
     """What a request costs that names users."""
     return 1 + len(request.members or ()) // _NAMES
 
@@ -21,8 +21,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="create_group",
         summary="Create a group",
-        request=frames.CreateGroup,
-        answer=frames.OneGroup,
+        request=requested.CreateGroup,
+        answer=answered.OneGroup,
         ws="create_group",
         rest=Rest("POST", "/api/v1/groups"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
@@ -32,8 +32,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="get_group",
         summary="Get a group that the caller is in",
-        request=frames.GroupRef,
-        answer=frames.OneGroup,
+        request=requested.GroupRef,
+        answer=answered.OneGroup,
         who=Who.MEMBER,
         ws="get_group",
         rest=Rest("GET", "/api/v1/groups/{group_id}"),
@@ -43,8 +43,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="get_members",
         summary="List everyone in a group that the caller is in",
-        request=frames.GroupRef,
-        answer=frames.Members,
+        request=requested.GroupRef,
+        answer=answered.Members,
         who=Who.MEMBER,
         ws="get_members",
         rest=Rest("GET", "/api/v1/groups/{group_id}/members"),
@@ -54,8 +54,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="join_group",
         summary="Join a group",
-        request=frames.GroupRef,
-        answer=frames.Success,
+        request=requested.GroupRef,
+        answer=answered.Success,
         ws="join_group",
         rest=Rest("POST", "/api/v1/groups/{group_id}/join"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.TOO_LARGE),
@@ -64,8 +64,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="leave_group",
         summary="Leave a group",
-        request=frames.GroupRef,
-        answer=frames.Success,
+        request=requested.GroupRef,
+        answer=answered.Success,
         ws="leave_group",
         rest=Rest("POST", "/api/v1/groups/{group_id}/leave"),
         errors=(Code.NOT_FOUND,),
@@ -74,8 +74,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="list_groups",
         summary="List the groups that the caller is in",
-        request=frames.Nothing,
-        answer=frames.Groups,
+        request=requested.Nothing,
+        answer=answered.Groups,
         ws="list_groups",
         rest=Rest("GET", "/api/v1/groups"),
         handle=groups.list_groups,

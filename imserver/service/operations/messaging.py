@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import frames, searches
+from imserver.domain import answered, requested, searches
 from imserver.domain.errors import Code
 from imserver.service.admission import Budget
 from imserver.service.engine import Operation, Read, Rest, Who, Write
@@ -14,8 +14,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="send_message",
         summary="Send a message to a user or a group",
-        request=frames.SendMessage,
-        answer=frames.Sent,
+        request=requested.SendMessage,
+        answer=answered.Sent,
         ws="send_message",
         rest=Rest("POST", "/api/v1/messages"),
         errors=(Code.FORBIDDEN, Code.NOT_FOUND, Code.CONFLICT, Code.TOO_LARGE),
@@ -25,8 +25,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="sync_offline",
         summary="Get the messages after a cursor, or all that are not acknowledged",
-        request=frames.SyncOffline,
-        answer=frames.Page,
+        request=requested.SyncOffline,
+        answer=answered.Page,
         ws="sync_offline",
         rest=Rest("GET", "/api/v1/messages/offline"),
         errors=(Code.CURSOR_AHEAD,),
@@ -36,8 +36,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="get_message",
         summary="Get one message",
-        request=frames.GetMessage,
-        answer=frames.OneMessage,
+        request=requested.GetMessage,
+        answer=answered.OneMessage,
         who=Who.PARTICIPANT,
         ws="get_message",
         rest=Rest("GET", "/api/v1/messages/{message_id}"),
@@ -58,8 +58,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
         name="ack",
         summary="Acknowledge a message as delivered or read",
-        request=frames.Ack,
-        answer=frames.Success,
+        request=requested.Ack,
+        answer=answered.Success,
         who=Who.RECIPIENT,
         ws="ack",
         rest=Rest("POST", "/api/v1/messages/{message_id}/ack"),

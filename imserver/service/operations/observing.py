@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import frames
+from imserver.domain import answered, requested
 from imserver.service import sessions
 from imserver.service.engine import Immediate, Operation, Procedure, Rest, Who
 
@@ -12,8 +12,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Immediate(
         name="health",
         summary="Ask whether the server serves",
-        request=frames.Nothing,
-        answer=frames.Health,
+        request=requested.Nothing,
+        answer=answered.Health,
         who=Who.ANYONE,
         rest=Rest("GET", "/health"),
         handle=sessions.health,
@@ -21,8 +21,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Procedure(
         name="ready",
         summary="Ask whether requests should be sent here",
-        request=frames.Nothing,
-        answer=frames.Health,
+        request=requested.Nothing,
+        answer=answered.Health,
         who=Who.ANYONE,
         rest=Rest("GET", "/ready"),
         handle=sessions.ready,
@@ -30,8 +30,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Immediate(
         name="stats",
         summary="Ask who is connected",
-        request=frames.Nothing,
-        answer=frames.Stats,
+        request=requested.Nothing,
+        answer=answered.Stats,
         who=Who.ANYONE,
         rest=Rest("GET", "/api/v1/stats"),
         handle=sessions.stats,

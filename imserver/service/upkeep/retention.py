@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
+from imserver.domain.answered import StatusChange
 from imserver.domain.errors import ApiError
-from imserver.domain.frames import StatusChange, status_push
+from imserver.domain.frames import status_push
 from imserver.domain.model import FAILED, SYSTEM_USER, message_id
 from imserver.service.engine import Change, Delivery, Outcome
 from imserver.store.retention import removal

@@ -1,0 +1,178 @@
+"""What requests carry, except those of `administration`, `groups` and `searches`.
+
+They are checked here, once, for shape; what they may do is for `service` to say. Unknown fields
+are ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+from imserver.domain.errors import ApiError, Code
+from imserver.domain.model import (
+    MAX_CLIENT_MSG_ID,
+    MAX_GROUP_DESCRIPTION,
+    MAX_GROUP_NAME,
+    MAX_RETENTION_DAYS,
+    MAX_USER_ID,
+    MESSAGE_TYPES,
+    MIN_RETENTION_DAYS,
+)
+
+MAX_LIMIT: Final = 200  # things on a page
+DEFAULT_LIMIT: Final = 50
+
+
+def _said(**schema: Any) -> Meta:
+    """What the OpenAPI document says of a value. `service` sees to it, in its own words."""
+    return Meta(extra_json_schema=schema)
+
+
+_UserId = Annotated[str, _said(minLength=1, maxLength=MAX_USER_ID)]
+_ClientMsgId = Annotated[str, _said(maxLength=MAX_CLIENT_MSG_ID)]
+_Type = Annotated[str, _said(enum=[*MESSAGE_TYPES, ""])]
+_Status = Annotated[str, _said(enum=["delivered", "read"])]
+_Role = Annotated[str, _said(enum=["admin", "member"])]
+_Name = Annotated[str, _said(minLength=1, maxLength=MAX_GROUP_NAME)]
+_Description = Annotated[str, _said(maxLength=MAX_GROUP_DESCRIPTION)]
+_Days = Annotated[
+    float,
+    _said(anyOf=[{"const": 0}, {"minimum": MIN_RETENTION_DAYS, "maximum": MAX_RETENTION_DAYS}]),
+]
+_Limit = Annotated[int, _said(minimum=1, maximum=MAX_LIMIT)]
+
+
+class Nothing(Struct, frozen=True):
+    """A request without parameters."""
+
+
+class Login(Struct, frozen=True):
+    """Say who this connection is."""
+
+    user_id: str | None = None
+    token: str | None = None
+    platform: str | None = None
+
+
+class Heartbeat(Struct, frozen=True):
+    """A sign of life."""
+
+    user_id: str | None = None
+
+
+class SendMessage(Struct, frozen=True, gc=False):
+    """A message to one user or to a group; `group_id` wins where both are given."""
+
+    content: str | None = None
+    receiver_id: str | None = None
+    group_id: str | None = None
+    type: _Type | None = None
+    client_msg_id: _ClientMsgId | None = None
+
+
+class GetMessage(Struct, frozen=True):
+    """One message by its id."""
+
+    message_id: str
+
+
+class Ack(Struct, frozen=True):
+    """Say how far a message has come; `cumulative` means all before it in its conversation too."""
+
+    message_id: str
+    status: _Status
+    cumulative: bool | None = None
+
+
+class SyncOffline(Struct, frozen=True):
+    """The messages after a cursor, or all that are not acknowledged."""
+
+    last_message_id: str | None = None
+    limit: _Limit | None = None
+    include_own: bool | None = None
+    include_newest: bool | None = None
+
+
+class CreateGroup(Struct, frozen=True):
+    """A new group of the caller and `members`."""
+
+    name: _Name | None = None
+    description: _Description | None = None
+    members: list[_UserId] | None = None
+    private: bool | None = None
+    retention_days: _Days | None = None
+
+
+class UpdateGroup(Struct, frozen=True):
+    """New properties of a group; what is absent stays."""
+
+    group_id: str
+    name: _Name | None = None
+    description: _Description | None = None
+    private: bool | None = None
+    retention_days: _Days | None = None
+
+
+class AddMembers(Struct, frozen=True):
+    """Users to be let into a group."""
+
+    group_id: str
+    members: list[_UserId]
+
+
+class MemberRef(Struct, frozen=True):
+    """A user in, or about to be in, a group."""
+
+    group_id: str
+    user_id: _UserId
+
+
+class SetRole(Struct, frozen=True):
+    """A member's new role, `admin` or `member`."""
+
+    group_id: str
+    user_id: _UserId
+    role: _Role
+
+
+class GroupRef(Struct, frozen=True):
+    """A group by its id."""
+
+    group_id: str
+
+
+class PasswordLogin(Struct, frozen=True):
+    """A user's password, and on what device it is given."""
+
+    user_id: str
+    password: str
+    device: str | None = None
+    platform: str | None = None
+
+
+class ChangePassword(Struct, frozen=True):
+    """The caller's password, and the one that it is to be."""
+
+    old_password: str
+    new_password: str
+
+
+class SessionRef(Struct, frozen=True):
+    """A token by its id."""
+
+    token_id: str
+
+
+def page_limit(limit: int | None) -> int:
+    """How many things a page has at the most, as asked for or by default.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    if limit is None:
+        return DEFAULT_LIMIT
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ApiError(Code.INVALID_REQUEST, f"limit must be 1 to {MAX_LIMIT}")
+    return limit
