@@ -14,12 +14,15 @@ Does no I/O. Laws:
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Final
 
 from httptools import (
     HttpParserCallbackError,
     HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserInvalidURLError,
     HttpParserUpgrade,
     HttpRequestParser,
 )
@@ -29,6 +32,7 @@ from imserver.transport.heads import Head
 
 _MOST_HEADERS: Final = 256
 _LINE_BYTES: Final = 4  # of a header: its colon, a space and the end of its line
+_REQUEST_LINE: Final = re.compile(rb"[A-Z]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
 UNREADABLE: Final = ApiError(Code.INVALID_REQUEST, "This is not a request of HTTP/1.1")
 HEAD_TOO_LARGE: Final = ApiError(Code.TOO_LARGE, "The head is too large")
 
@@ -39,6 +43,16 @@ class Unreadable(Exception):
     def __init__(self, status: int, error: ApiError) -> None:
         self.status = status  # of HTTP
         self.error = error
+
+
+def _fault_of(error: HttpParserError, data: bytes) -> Unreadable:
+    """What is wrong, where `data` begins with a request's line and llhttp does not know a part."""
+    if _REQUEST_LINE.match(data):
+        if isinstance(error, HttpParserInvalidMethodError):
+            return Unreadable(405, ApiError(Code.METHOD_NOT_ALLOWED))
+        if isinstance(error, HttpParserInvalidURLError):
+            return Unreadable(404, ApiError(Code.NOT_FOUND, "There is no such path"))
+    return Unreadable(400, UNREADABLE)
 
 
 class IncomingRequest:
@@ -97,8 +111,8 @@ class RequestReader:
                 raise
             self.fault = self._fault
             return
-        except HttpParserError:
-            self.fault = Unreadable(400, UNREADABLE)
+        except HttpParserError as error:
+            self.fault = _fault_of(error, data)
             return
         self._since = since + len(data) if self._since < 0 else self._since
         if self._since > self._header_bytes:

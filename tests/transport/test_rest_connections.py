@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
 from tests.support import rest, running_server
 from tests.support.clients import PATIENCE
-from tests.transport.raw import open_stream
+from tests.transport.raw import open_raw, open_stream
+from tests.transport.test_rest_lane import send
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,12 @@ async def test_the_websocket_endpoint_wants_an_upgrade_on_a_kept_alive_connectio
             assert refused.status_code == 426
             assert refused.json()["code"] == "upgrade_required"
             await nobody.get("/health")
+
+
+async def test_a_client_that_said_all_gets_every_answer() -> None:
+    async with running_server() as server, open_raw(server) as raw:
+        await raw.send(b"".join(send(str(number)) for number in range(50)))
+        await raw.send_eof()
+        for number in range(50):
+            status, _, body = await raw.answer()
+            assert (status, json.loads(body)["message"]["content"]) == (200, str(number))

@@ -280,16 +280,6 @@ async def test_pipelined_writes_and_reads_see_each_other_in_order() -> None:
             assert len(messages) == number + 1
 
 
-async def test_a_client_that_said_all_gets_every_answer() -> None:
-    async with running_server() as server, open_raw(server) as raw:
-        await raw.send(b"".join(send(str(number)) for number in range(50)))
-        await raw.send_eof()
-        for number in range(50):
-            status, _, body = await raw.answer()
-            assert (status, json.loads(body)["message"]["content"]) == (200, str(number))
-        await raw.end()
-
-
 async def test_a_client_that_says_it_is_done_sending_still_gets_its_answer() -> None:
     # As `nc -N` and many a script do: half closed is not gone.
     async with running_server() as server:
