@@ -40,8 +40,8 @@ ALICE = b"X-User-ID: alice"
 ODD_REQUESTS = {
     "an encoded letter": (request(b"/%68ealth"), 200),
     "an absolute target": (request(b"http://example.org:99/health?x"), 200),
-    "an absolute target without a path": (request(b"http://example.org"), 404),
-    "a broken absolute target": (request(b"http://["), 404),
+    "an absolute target elsewhere": (request(b"http://example.org/nothing"), 404),
+    "a broken absolute target": (request(b"http://[/nothing"), 404),
     "no path": (request(b"?x"), 404),
     "an asterisk": (request(b"*", method=b"OPTIONS"), 404),
     "an unknown method": (request(b"/health", method=b"BREW"), 405),
