@@ -147,6 +147,8 @@ class Routes:
 
     def find(self, head: Head) -> Match | None:
         """What a request's path leads to; a segment that is spelt out comes before a name."""
+        if head.path == "*" or head.method == "CONNECT":  # neither names a path
+            return None
         plain = self._plain.get(head.path)
         if plain is not None:
             return plain
