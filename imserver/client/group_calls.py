@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from imserver.domain import answered, requested
 from imserver.domain.groups import Ban, Bans, OfGroup, SentInvitation, SentInvitations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from msgspec import Struct
 
     from imserver.client.lifeline import Lifeline
     from imserver.domain.model import Group, Invitation, Member
+
+T = TypeVar("T")
+
+
+class _Page(Protocol):
+    @property
+    def next(self) -> str | None: ...
+
+
+P = TypeVar("P", bound=_Page)
 
 
 class GroupCalls:
@@ -49,12 +62,14 @@ class GroupCalls:
 
     async def groups(self) -> list[Group]:
         """The groups that the user is in, in the order in which they joined them."""
-        return (await self._line.ask("list_groups", requested.Nothing(), answered.Groups)).groups
+        return await self._all(
+            "list_groups", requested.Paged, answered.Groups, lambda page: page.groups
+        )
 
     async def members(self, group_id: str) -> list[Member]:
         """Everyone in a group that the user is in, the owner included."""
-        answer = await self._line.ask("get_members", requested.GroupRef(group_id), answered.Members)
-        return answer.members
+        ask = partial(OfGroup, group_id)
+        return await self._all("get_members", ask, answered.Members, lambda page: page.members)
 
     async def join(self, group_id: str) -> None:
         """Join a group; again changes nothing."""
@@ -119,20 +134,16 @@ class GroupCalls:
 
     async def invitations(self) -> list[Invitation]:
         """The user's invitations that are neither taken nor declined, oldest first."""
-        request, answer = requested.Nothing(), answered.Invitations
-        return (await self._line.ask("list_invitations", request, answer)).invitations
+        return await self._all(
+            "list_invitations", requested.Paged, answered.Invitations, lambda page: page.invitations
+        )
 
     async def sent_invitations(self, group_id: str) -> list[SentInvitation]:
         """A group's open invitations, for its owner and admins."""
-        found: list[SentInvitation] = []
-        after: str | None = None
-        while True:
-            request = OfGroup(group_id, after, requested.MAX_LIMIT)
-            page = await self._line.ask("list_group_invitations", request, SentInvitations)
-            found += page.invitations
-            if page.next is None:
-                return found
-            after = page.next
+        ask = partial(OfGroup, group_id)
+        return await self._all(
+            "list_group_invitations", ask, SentInvitations, lambda page: page.invitations
+        )
 
     async def revoke_invitation(self, group_id: str, user_id: str) -> None:
         """Take an invitation back; without one nothing changes."""
@@ -141,15 +152,8 @@ class GroupCalls:
 
     async def bans(self, group_id: str) -> list[Ban]:
         """The users who may not join a group, for its owner and admins."""
-        found: list[Ban] = []
-        after: str | None = None
-        while True:
-            request = OfGroup(group_id, after, requested.MAX_LIMIT)
-            page = await self._line.ask("list_bans", request, Bans)
-            found += page.bans
-            if page.next is None:
-                return found
-            after = page.next
+        ask = partial(OfGroup, group_id)
+        return await self._all("list_bans", ask, Bans, lambda page: page.bans)
 
     async def ban_member(self, group_id: str, user_id: str) -> None:
         """Keep a user out of a group; if they are in it, they are removed."""
@@ -164,3 +168,20 @@ class GroupCalls:
     async def decline(self, group_id: str) -> None:
         """Give an invitation back."""
         await self._line.ask("decline_invitation", requested.GroupRef(group_id), answered.Success)
+
+    async def _all(
+        self,
+        operation: str,
+        ask: Callable[[str | None, int], Struct],
+        answer: type[P],
+        of: Callable[[P], list[T]],
+    ) -> list[T]:
+        """Everything that a paged operation lists, page after page."""
+        found: list[T] = []
+        cursor: str | None = None
+        while True:
+            page = await self._line.ask(operation, ask(cursor, requested.MAX_LIMIT), answer)
+            found += of(page)
+            cursor = page.next
+            if cursor is None:
+                return found

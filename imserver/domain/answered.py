@@ -66,22 +66,25 @@ class OneGroup(Struct, frozen=True):
     group: Group
 
 
-class Groups(Struct, frozen=True):
-    """The caller's groups."""
+class Groups(Struct, frozen=True, omit_defaults=True):
+    """A page of the caller's groups; `next` is the cursor of the next page, if there is one."""
 
     groups: list[Group]
+    next: str | None = None
 
 
-class Invitations(Struct, frozen=True):
-    """The caller's open invitations."""
+class Invitations(Struct, frozen=True, omit_defaults=True):
+    """A page of the caller's open invitations; `next` as in `Groups`."""
 
     invitations: list[Invitation]
+    next: str | None = None
 
 
-class Members(Struct, frozen=True):
-    """All members of a group, the owner included."""
+class Members(Struct, frozen=True, omit_defaults=True):
+    """Members of a group, the owner included; `next` as in `Groups`."""
 
     members: list[Member]
+    next: str | None = None
 
 
 class TokenIssued(Struct, frozen=True):

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 
 class OfGroup(Struct, frozen=True):
-    """A page of what a group has of its users, after one of them."""
+    """A page of a list that a group has: the first one, or that behind a cursor."""
 
     group_id: str
-    after: str | None = None
+    cursor: str | None = None
     limit: int | None = None
 
 
@@ -27,7 +27,7 @@ class Ban(Struct, frozen=True):
 
 
 class Bans(Struct, frozen=True, omit_defaults=True):
-    """A page of bans; `next` goes into `after` for the next page, and is absent on the last."""
+    """A page of bans; `next` is the cursor of the next page, if there is one."""
 
     bans: list[Ban]
     next: str | None = None

@@ -137,6 +137,13 @@ class SetRole(Struct, frozen=True):
     role: _Role
 
 
+class Paged(Struct, frozen=True):
+    """A page of a list: the first one, or that behind a cursor."""
+
+    cursor: str | None = None
+    limit: _Limit | None = None
+
+
 class GroupRef(Struct, frozen=True):
     """A group by its id."""
 

@@ -48,9 +48,9 @@ CHANGE_GROUP: Final = (
     " WHERE cid = ?1"
 )
 GROUPS_OF: Final = """
-    SELECT g.group_id FROM membership i JOIN "group" g ON g.cid = i.cid
-    WHERE i.uid = ? AND i.to_seq IS NULL
-    ORDER BY i.from_seq
+    SELECT g.group_id, i.from_seq FROM membership i JOIN "group" g ON g.cid = i.cid
+    WHERE i.uid = ?1 AND i.to_seq IS NULL AND i.from_seq > ?2
+    ORDER BY i.from_seq LIMIT ?3
 """
 FIND_GROUP: Final = (
     "SELECT cid, group_id, name, description, private, keep_ms, created_ms, updated_ms, closed"
@@ -61,6 +61,12 @@ GROUP_MEMBERS: Final = """
     FROM member m JOIN user u ON u.uid = m.uid
     WHERE m.cid = ? AND m.active
     ORDER BY m.joined_seq, m.ordinal
+"""
+MEMBERS_AFTER: Final = """
+    SELECT u.user_id, m.uid, m.role, m.joined_ms, m.joined_seq, m.ordinal
+    FROM member m JOIN user u ON u.uid = m.uid
+    WHERE m.cid = ?1 AND m.active AND (m.joined_seq, m.ordinal) > (?2, ?3)
+    ORDER BY m.joined_seq, m.ordinal LIMIT ?4
 """
 
 # -- members ----------------------------------------------------------------------------------
@@ -105,11 +111,11 @@ FIND_INVITATION: Final = """
 """
 TAKE_INVITATION: Final = "DELETE FROM invitation WHERE uid = ? AND cid = ? RETURNING 1"
 INVITATIONS_OF: Final = """
-    SELECT g.group_id, g.name, u.user_id, v.invited_ms
+    SELECT g.group_id, g.name, u.user_id, v.invited_ms, v.cid
     FROM invitation v JOIN "group" g ON g.cid = v.cid JOIN user u ON u.uid = v.by_uid
     JOIN member m ON m.cid = v.cid AND m.uid = v.by_uid AND m.active AND m.role > 0
-    WHERE v.uid = ? AND NOT g.closed
-    ORDER BY v.invited_ms, g.group_id
+    WHERE v.uid = ?1 AND NOT g.closed AND (v.invited_ms, v.cid) > (?2, ?3)
+    ORDER BY v.invited_ms, v.cid LIMIT ?4
 """
 BEGIN_MEMBERSHIP: Final = "INSERT INTO membership (uid, cid, from_seq) VALUES (?, ?, ?)"
 END_MEMBERSHIP: Final = (

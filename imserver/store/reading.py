@@ -19,7 +19,6 @@ from imserver.domain.model import (
     SYSTEM_USER,
     Event,
     Group,
-    Invitation,
     Level,
     Member,
     Message,
@@ -375,18 +374,16 @@ class GroupView(NamedTuple):
             retention_days=_days(self.group.keep_ms),
         )
 
-    def list_members(self) -> list[Member]:
-        """All members as clients see them."""
-        return [
-            Member(
-                id=f"member_{self.group.cid}_{uid}",
-                group_id=self.group.group_id,
-                user_id=user,
-                role=Role(role).label,
-                joined_at=rfc3339(joined_ms),
-            )
-            for user, uid, role, joined_ms in self.members
-        ]
+
+def member(group_id: str, cid: int, user_id: str, uid: int, role: int, joined_ms: int) -> Member:
+    """One member as clients see it."""
+    return Member(
+        id=f"member_{cid}_{uid}",
+        group_id=group_id,
+        user_id=user_id,
+        role=Role(role).label,
+        joined_at=rfc3339(joined_ms),
+    )
 
 
 def _days(keep_ms: int | None) -> float:
@@ -401,23 +398,3 @@ def find_group(db: apsw.Connection, group_id: str) -> GroupView | None:
         return None
     group = GroupRow(*row)
     return GroupView(group, every(db, queries.GROUP_MEMBERS, (group.cid,)))
-
-
-def groups_of(db: apsw.Connection, user_id: str) -> list[Group]:
-    """The groups that a user is in, in the order in which they joined them."""
-    uid = find_uid(db, user_id)
-    if uid is None:
-        return []
-    views = (find_group(db, group_id) for (group_id,) in every(db, queries.GROUPS_OF, (uid,)))
-    return [view.describe() for view in views if view is not None]
-
-
-def invitations_of(db: apsw.Connection, user_id: str) -> list[Invitation]:
-    """The invitations that a user has neither taken nor declined, oldest first."""
-    uid = find_uid(db, user_id)
-    if uid is None:
-        return []
-    return [
-        Invitation(group_id, name, by, rfc3339(invited_ms))
-        for group_id, name, by, invited_ms in every(db, queries.INVITATIONS_OF, (uid,))
-    ]

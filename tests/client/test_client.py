@@ -34,7 +34,7 @@ from tests.support import running_server
 def test_every_operation_over_websocket_has_a_method() -> None:
     folder = Path(inspect.getfile(Client)).parent
     source = "".join(path.read_text("utf-8") for path in folder.glob("*.py"))
-    asked = set(re.findall(r'\.ask\(\s*"(\w+)"', source))
+    asked = set(re.findall(r'\.(?:ask|_all)\(\s*"(\w+)"', source))
     missing = {operation.ws for operation in OPERATIONS if operation.ws} - asked - {"login"}
     assert not missing
 

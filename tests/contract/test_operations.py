@@ -554,6 +554,46 @@ async def _(stage: Stage) -> None:
         assert await bob.call("list_invitations", {}) == {"invitations": []}
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("list_groups", "groups"), ("list_invitations", "invitations"), ("get_members", "members")],
+)
+async def test_lists_are_paged(transport: str, name: str, key: str) -> None:
+    async def play(stage: Stage) -> None:
+        async with stage.act("alice") as alice, stage.act("bob") as bob:
+            for _ in range(5):
+                group_id = await alice.create_group("carol", "dave", "erin")
+                await alice.govern("invite", group_id, user_id="bob")
+                if name != "list_invitations":
+                    await bob.join_group(group_id)
+            request = {"group_id": group_id} if name == "get_members" else {}
+            whole = (await bob.call(name, request))[key]
+            assert len(whole) == 5
+            listed: list[Any] = []
+            cursor: dict[str, Any] = {}
+            for number in range(3):
+                page = await bob.call(name, request | {"limit": 2} | cursor)
+                listed += page[key]
+                assert ("next" in page) is (number < 2)
+                cursor = {"cursor": page.get("next")}
+            assert listed == whole
+            for wrong in ("x", "1.2.3", "-1", "9" * 19 + ".1", "\u00b2"):
+                call = bob.call(name, request | {"cursor": wrong})
+                assert await code_of(call) == "invalid_request"
+
+    async with staged(play, transport) as stage:
+        await play(stage)
+
+
+for _name in ("list_groups", "list_invitations"):
+
+    @refusal(_name, Code.INVALID_REQUEST)
+    async def _(stage: Stage, name: str = _name) -> None:
+        async with stage.act("alice") as alice:
+            await alice.call(name, {"limit": 201})
+
+
 @scenario("decline_invitation")
 async def _(stage: Stage) -> None:
     async with stage.act("alice") as alice, stage.act("bob") as bob:
@@ -575,7 +615,7 @@ async def _(stage: Stage) -> None:
         first = await alice.call("list_group_invitations", {"group_id": group_id, "limit": 1})
         [entry] = first["invitations"]
         assert (entry["user_id"], entry["invited_by"]) == ("bob", "alice")
-        request = {"group_id": group_id, "limit": 1, "after": first["next"]}
+        request = {"group_id": group_id, "limit": 1, "cursor": first["next"]}
         second = await alice.call("list_group_invitations", request)
         assert [each["user_id"] for each in second["invitations"]] == ["dave"]
         assert "next" not in second
@@ -632,7 +672,7 @@ async def _(stage: Stage) -> None:
         first = await alice.call("list_bans", {"group_id": group_id, "limit": 1})
         [entry] = first["bans"]
         assert (entry["user_id"], entry["banned_by"]) == ("bob", "alice")
-        request = {"group_id": group_id, "limit": 1, "after": first["next"]}
+        request = {"group_id": group_id, "limit": 1, "cursor": first["next"]}
         second = await alice.call("list_bans", request)
         assert [each["user_id"] for each in second["bans"]] == ["carol"]
         assert "next" not in second
@@ -693,6 +733,7 @@ MALFORMED: dict[str, dict[str, Any]] = {
     "add_members": {"members": []},
     "set_role": {"user_id": "bob", "role": "owner"},
     "invite": {"user_id": "a b"},
+    "get_members": {"limit": 0},
     "list_group_invitations": {"limit": 0},
     "list_bans": {"limit": 201},
     "ban_member": {"user_id": "a b"},
@@ -971,11 +1012,11 @@ def test_every_listed_error_of_every_operation_is_provoked() -> None:
 def test_every_operation_with_something_to_check_refuses_what_is_malformed() -> None:
     checked = {name for name, code in REFUSALS if code is Code.INVALID_REQUEST}
     # These take ids only: what is no id names nothing.
-    by_id = {"get_message", "get_group", "get_members", "join_group", "leave_group"}
+    by_id = {"get_message", "get_group", "join_group", "leave_group"}
     by_id |= {"dissolve_group", "remove_member", "transfer_group", "decline_invitation"}
     by_id |= {"revoke_invitation", "unban_member"}
     by_id |= {"revoke_session"}
-    nothing = {"health", "ready", "stats", "list_groups", "list_invitations"}
+    nothing = {"health", "ready", "stats"}
     nothing |= {"logout", "list_sessions", "revoke_other_sessions"}
     assert checked == set(BY_NAME) - by_id - nothing
 

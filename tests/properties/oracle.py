@@ -536,13 +536,14 @@ class Oracle:
         return [self.describe(circle) for circle in mine]
 
     def list_invitations(self, user: str) -> list[dict[str, Any]]:
+        first = list(self.circles)
         mine = [
-            (at, group)
+            (at, first.index(group), group)
             for (whom, group), (by, at) in self.invitations.items()
             if self._may_invite(by, group)
             if whom == user and self._open_circle(group) is not None
         ]
-        return [self._invitation(user, group) for _, group in sorted(mine)]
+        return [self._invitation(user, group) for _, _, group in sorted(mine)]
 
     def describe(self, circle: Circle) -> dict[str, Any]:
         described = {

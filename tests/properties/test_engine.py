@@ -655,7 +655,14 @@ class EngineMachine(RuleBasedStateMachine):
             assert len(ids) == len(listed["members"])
             listed = listed["members"]
         assert listed == self.oracle.list_members(user, group)
-        groups = self._ask("list_groups", user, {})["groups"]
+        groups: list[Any] = []
+        cursor: dict[str, Any] = {}
+        while True:  # page after page
+            page = self._ask("list_groups", user, cursor)
+            groups += page["groups"]
+            if "next" not in page:
+                break
+            cursor = {"cursor": page["next"]}
         assert groups == self.oracle.list_groups(user)
         invitations = self._ask("list_invitations", user, {})["invitations"]
         assert invitations == self.oracle.list_invitations(user)

@@ -136,7 +136,7 @@ async def list_bans(engine: Engine, caller: Caller, request: OfGroup) -> bytes:
     limit = page_limit(request.limit)
     cid = await _cared_for(engine, caller, request.group_id)
     found = await engine.reader.ask(
-        lambda db: bans.of_group(db, cid, request.after, limit + 1), by=caller.user_id
+        lambda db: bans.of_group(db, cid, request.cursor, limit + 1), by=caller.user_id
     )
     page = found[:limit]
     return encode_json(Bans(page, page[-1].user_id if len(found) > limit else None))
@@ -151,7 +151,7 @@ async def list_group_invitations(engine: Engine, caller: Caller, request: OfGrou
     limit = page_limit(request.limit)
     cid = await _cared_for(engine, caller, request.group_id)
     found = await engine.reader.ask(
-        lambda db: sent_invitations(db, cid, request.after, limit + 1), by=caller.user_id
+        lambda db: sent_invitations(db, cid, request.cursor, limit + 1), by=caller.user_id
     )
     page = found[:limit]
     return encode_json(SentInvitations(page, page[-1].user_id if len(found) > limit else None))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import string
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from imserver.domain.answered import Groups, Invitations, Members, OneGroup
+from imserver.domain.answered import Members, OneGroup
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import DONE, encode_json
 from imserver.domain.model import (
@@ -22,12 +22,15 @@ from imserver.domain.model import (
     check_user_id,
     is_one_line,
 )
+from imserver.domain.requested import page_limit
 from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.notices import Notice, announce
-from imserver.store import bans, reading
+from imserver.store import bans, group_lists, reading
+from imserver.store.group_care import find_care
 
 if TYPE_CHECKING:
-    from imserver.domain.requested import CreateGroup, GroupRef, Nothing
+    from imserver.domain.groups import OfGroup
+    from imserver.domain.requested import CreateGroup, GroupRef, Paged
     from imserver.store.transaction import Roster, Transaction
 
 _ALPHABET: Final = string.ascii_lowercase + string.digits
@@ -162,14 +165,21 @@ async def get_group(engine: Engine, caller: Caller, request: GroupRef) -> bytes:
     return encode_json(OneGroup(view.describe()))
 
 
-async def get_members(engine: Engine, caller: Caller, request: GroupRef) -> bytes:
-    """Everyone in a group, the owner included, for its members.
+async def get_members(engine: Engine, caller: Caller, request: OfGroup) -> bytes:
+    """The members of a group, the owner included, for its members.
 
     Raises:
-        ApiError: `not_found`.
+        ApiError: `not_found`; `invalid_request`.
     """
-    view = await _view(engine, caller, request)
-    return encode_json(Members(view.list_members()))
+    limit = None if request.limit is None and not request.cursor else page_limit(request.limit)
+
+    def ask(db: Any) -> Members:
+        care = find_care(db, request.group_id, caller.user_id)
+        if care is None:
+            raise no_such_group()
+        return group_lists.members_page(db, request.group_id, care.cid, request.cursor, limit)
+
+    return encode_json(await engine.reader.ask(ask, by=caller.user_id, heavy=True))
 
 
 async def _view(engine: Engine, caller: Caller, request: GroupRef) -> reading.GroupView:
@@ -181,20 +191,34 @@ async def _view(engine: Engine, caller: Caller, request: GroupRef) -> reading.Gr
     return view
 
 
-async def list_groups(engine: Engine, caller: Caller, request: Nothing) -> bytes:
-    """The groups that the caller is in, in the order in which they joined them."""
-    groups = await engine.reader.ask(
-        lambda db: reading.groups_of(db, caller.user_id), by=caller.user_id, heavy=True
+async def list_groups(engine: Engine, caller: Caller, request: Paged) -> bytes:
+    """A page of the groups that the caller is in, in the order in which they joined them.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    limit = page_limit(request.limit)
+    most = engine.limits.page_bytes
+    page = await engine.reader.ask(
+        lambda db: group_lists.groups_page(db, caller.user_id, request.cursor, limit, most),
+        by=caller.user_id,
+        heavy=True,
     )
-    return encode_json(Groups(groups))
+    return encode_json(page)
 
 
-async def list_invitations(engine: Engine, caller: Caller, request: Nothing) -> bytes:
-    """The caller's invitations, oldest first."""
-    open_ones = await engine.reader.ask(
-        lambda db: reading.invitations_of(db, caller.user_id), by=caller.user_id, heavy=True
+async def list_invitations(engine: Engine, caller: Caller, request: Paged) -> bytes:
+    """A page of the caller's invitations, oldest first.
+
+    Raises:
+        ApiError: `invalid_request`.
+    """
+    limit = page_limit(request.limit)
+    page = await engine.reader.ask(
+        lambda db: group_lists.invitations_page(db, caller.user_id, request.cursor, limit),
+        by=caller.user_id,
     )
-    return encode_json(Invitations(open_ones))
+    return encode_json(page)
 
 
 def decline_invitation(engine: Engine, caller: Caller, request: GroupRef) -> Decline:

@@ -94,7 +94,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="list_invitations",
         summary="List the caller's invitations",
-        request=requested.Nothing,
+        request=requested.Paged,
         answer=answered.Invitations,
         ws="list_invitations",
         rest=Rest("GET", "/api/v1/invitations"),

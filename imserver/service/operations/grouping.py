@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from imserver.domain import answered, requested
+from imserver.domain import groups as group_payloads
 from imserver.domain.errors import Code
 from imserver.service.engine import Operation, Read, Rest, Who, Write
 from imserver.service.groups import membership as groups
@@ -43,7 +44,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="get_members",
         summary="List everyone in a group that the caller is in",
-        request=requested.GroupRef,
+        request=group_payloads.OfGroup,
         answer=answered.Members,
         who=Who.MEMBER,
         ws="get_members",
@@ -74,7 +75,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Read(
         name="list_groups",
         summary="List the groups that the caller is in",
-        request=requested.Nothing,
+        request=requested.Paged,
         answer=answered.Groups,
         ws="list_groups",
         rest=Rest("GET", "/api/v1/groups"),

@@ -96,7 +96,7 @@ def rename(tx: Transaction, uid: int) -> str:
 
 def open_groups(tx: Transaction, uid: int) -> list[str]:
     """The groups that a user is in."""
-    return [group_id for (group_id,) in reading.every(tx.db, queries.GROUPS_OF, (uid,))]
+    return [group_id for group_id, _ in reading.every(tx.db, queries.GROUPS_OF, (uid, -1, -1))]
 
 
 def strip(tx: Transaction, uid: int, old: str, new: str, progress: Progress) -> int:
