@@ -139,6 +139,7 @@ export function timeline(engine, key, actions) {
       const gap = line.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
       if (gap < 0) scroller.scrollTop += gap - 60;
     }
+    atBottom = to === all.length && scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < BOTTOM;
   };
 
   const onscroll = () => {

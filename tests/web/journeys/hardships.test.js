@@ -183,9 +183,9 @@ test('another person in another tab: the link for trying alone', TIME, async () 
   await second.keyboard.press('Enter');
   await second.locator('.shell').waitFor();
   await second.reload();
-  await second.getByRole('button', { name: 'ivy, Preferences' }).waitFor();
+  await second.getByRole('button', { name: /ivy.*Preferences/ }).waitFor();
   await hal.page.reload();
-  await hal.page.getByRole('button', { name: 'hal, Preferences' }).waitFor();
+  await hal.page.getByRole('button', { name: /hal.*Preferences/ }).waitFor();
 });
 
 test('a browser without IndexedDB and without storage', TIME, async () => {
