@@ -12,7 +12,7 @@ selector: `Pump`.
 
 from __future__ import annotations
 
-import select
+import selectors
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -30,43 +30,34 @@ class Pump:
 
     def __init__(self, after_slice: Callable[[], None]) -> None:
         # Its descriptor is readable when any of its sockets is, so trio can wait for all of them.
-        self._epoll = select.epoll()
-        self._callbacks: dict[int, Callable[[], None]] = {}  # by descriptor
+        self._selector = selectors.DefaultSelector()
         self._after_slice = after_slice
 
     async def run(self) -> None:
-        """Pump until cancelled; closes the epoll."""
-        with self._epoll:
-            descriptor = self._epoll.fileno()
+        """Pump until cancelled; closes the selector."""
+        with self._selector as selector:
+            descriptor: int = selector.fileno()
+            watched = selector.get_map()
             while True:
                 await trio.lowlevel.wait_readable(descriptor)
-                await self._serve_ready()
-
-    async def _serve_ready(self) -> None:
-        """Serve what is ready, round after round while the slice lasts: trio's round costs more."""
-        begun = perf_counter()
-        while ready := self._epoll.poll(0):
-            for descriptor, _ in ready:
-                # Unless it was taken off meanwhile. Whoever has the descriptor now finds nothing.
-                callback = self._callbacks.get(descriptor)
-                if callback is None:
-                    continue
-                callback()
-                if perf_counter() - begun > _SLICE:
-                    self._after_slice()
-                    await trio.lowlevel.checkpoint()
-                    begun = perf_counter()
-            self._after_slice()
-            if perf_counter() - begun > _SLICE:
-                return
+                ready = selector.select(0)
+                begun = perf_counter()
+                for key, _ in ready:
+                    if watched.get(key.fd) is not key:  # taken off meanwhile
+                        continue
+                    key.data()
+                    if perf_counter() - begun > _SLICE:
+                        self._after_slice()
+                        await trio.lowlevel.checkpoint()
+                        begun = perf_counter()
+                self._after_slice()
 
     def watch(self, sock: socket.socket, readable: Callable[[], None]) -> None:
         """Call `readable` whenever `sock` is."""
-        descriptor = sock.fileno()
-        self._epoll.register(descriptor, select.EPOLLIN)
-        self._callbacks[descriptor] = readable
+        self._selector.register(sock, selectors.EVENT_READ, readable)
 
     def leave(self, sock: socket.socket) -> None:
         """Stop watching; harmless for a socket that is not watched, and when the pump has ended."""
-        if self._callbacks.pop(sock.fileno(), None) is not None and not self._epoll.closed:
-            self._epoll.unregister(sock)
+        watched = self._selector.get_map()
+        if watched and sock in watched:
+            self._selector.unregister(sock)
