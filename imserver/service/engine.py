@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 
 import trio
 from msgspec import Struct
@@ -90,6 +90,8 @@ class Change(ABC, Generic[S, R]):
     """A write that was checked for form. The writer decides whether it may be, and does it."""
 
     __slots__ = ()
+
+    appends: ClassVar[bool] = False  # see `store.writer.Applied`
 
     @abstractmethod
     def apply(self, tx: Transaction) -> S:

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import trio
 
@@ -49,6 +49,8 @@ RETRY: Final = 2.0  # seconds until what failed is tried again
 class Applied(Protocol):
     """One write."""
 
+    appends: ClassVar[bool]  # it asks nothing about messages: those before it may go on waiting
+
     def apply(self, tx: Transaction) -> Any:
         """Check and write, in the writer's thread.
 
@@ -59,6 +61,8 @@ class Applied(Protocol):
 
 class _Trial:
     """A write that changes nothing, to see whether the store takes any."""
+
+    appends: ClassVar = False
 
     def apply(self, tx: Transaction) -> None:
         """Write, and take it back."""
@@ -249,6 +253,8 @@ class Writer:
         return results
 
     def _apply(self, change: Applied) -> Any:
+        if not change.appends:
+            self._tx.flush()
         try:
             return change.apply(self._tx)
         except ApiError as refusal:

@@ -20,7 +20,6 @@ STILL_TOO_LONG = {
     "imserver/store/reading.py",
     "imserver/store/tools/check.py",
     "imserver/store/tools/records.py",
-    "imserver/store/transaction.py",
 }
 STILL_REPEATED = {
     "rest",

@@ -36,7 +36,6 @@ from hypothesis.stateful import (
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.engine import Caller, Change, Limits, Outcome
 from imserver.service.upkeep.retention import Remove
-from imserver.store import transaction
 from imserver.store.retention import removal
 from imserver.store.tools.check import check
 from tests.properties.oracle import LABELS, Device, Oracle
@@ -167,7 +166,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.patches = pytest.MonkeyPatch()
         self.piece = piece
         self.patches.setattr(removal, "MOST_SECONDS", float("inf"))
-        self.patches.setattr(transaction, "_MOST_REMEMBERED", remembered)
+        self.patches.setattr("imserver.store.remembered.MOST", remembered)
         self.folder = tempfile.mkdtemp(prefix="imserver-")
         self.page_bytes = page_bytes
         self.engines = Engines(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imserver.store import reading
+from imserver.store import reading, rosters
 from imserver.store.retention import removal
 from imserver.store.transaction import Transaction
 from tests.properties.oracle import LABELS, Oracle, Post
@@ -106,7 +106,7 @@ def _take(engines: Engines, tx: Transaction, oracle: Oracle, names: list[str], s
 
 def _remove(tx: Transaction, oracle: Oracle, where: str | None, count: int) -> None:
     tx.begin()
-    cid = None if where is None else tx.find_closed(where)
+    cid = None if where is None else rosters.conversation_of(tx, where)
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr(removal, "MOST_SECONDS", float("inf"))
         removed = removal.remove_older(tx, 1, cid, most=count)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imserver.domain.model import Level, Role
-from imserver.store import queries, reading
+from imserver.store import acknowledging, queries, reading, rosters
 from imserver.store.database import open_database
 from imserver.store.transaction import Transaction
 
@@ -28,15 +28,16 @@ def group(tmp_path: Path) -> Iterator[tuple[Transaction, int, int, int]]:
         tx = Transaction(database.writer, lambda: 1)
         tx.begin()
         ann, bob = tx.name_user("ann"), tx.name_user("bob")
-        roster = tx.create_group("group_1", "Often", "", False)
-        roster = tx.admit(roster, [("ann", ann, Role.OWNER)], tx.next_seq)
+        roster = rosters.create(tx, "group_1", "Often", "", False)
+        roster = rosters.admit(tx, roster, [("ann", ann, Role.OWNER)], tx.next_seq)
         for _ in range(STAYS):
-            roster = tx.admit(roster, [("bob", bob, Role.MEMBER)], tx.next_seq)
+            roster = rosters.admit(tx, roster, [("bob", bob, Role.MEMBER)], tx.next_seq)
             tx.append(roster.cid, ann, "text", "welcome")
-            roster = tx.dismiss(roster, "bob", tx.next_seq - 1)
+            roster = rosters.dismiss(tx, roster, "bob", tx.next_seq - 1)
             tx.append(roster.cid, ann, "text", "gone again")
-        tx.admit(roster, [("bob", bob, Role.MEMBER)], tx.next_seq)
+        rosters.admit(tx, roster, [("bob", bob, Role.MEMBER)], tx.next_seq)
         tx.append(roster.cid, ann, "text", "welcome")
+        tx.flush()
         yield tx, roster.cid, ann, bob
         tx.rollback()
 
@@ -64,7 +65,9 @@ def test_a_cumulative_ack_is_linear(group: tuple[Transaction, int, int, int]) ->
     news: list[Any] = []
     cost = steps(
         tx.db,
-        lambda: news.extend(tx.acknowledge_all(cid, bob, last, Level.READ, to_self=False)),
+        lambda: news.extend(
+            acknowledging.acknowledge_all(tx, cid, bob, last, Level.READ, to_self=False)
+        ),
     )
     assert news == [("ann", last)]
     assert cost < 150 * STAYS
@@ -73,7 +76,7 @@ def test_a_cumulative_ack_is_linear(group: tuple[Transaction, int, int, int]) ->
 def test_one_ack_looks_at_few_intervals(group: tuple[Transaction, int, int, int]) -> None:
     tx, cid, _, bob = group
     assert reading.first_hole(tx.db, cid, bob, 0, Level.READ, to_self=False) == 1
-    assert tx.acknowledge(cid, bob, 1, Level.READ, to_self=False)
+    assert acknowledging.acknowledge(tx, cid, bob, 1, Level.READ, to_self=False)
     for after in (0, STAYS, 2 * STAYS - 2):
         look = lambda after=after: reading.first_hole(  # noqa: E731
             tx.db, cid, bob, after, Level.READ, to_self=False

@@ -10,7 +10,7 @@ import pytest
 
 from imserver.domain.model import Level, Role
 from imserver.service.engine import Caller
-from imserver.store import accounts_queries, queries, reading
+from imserver.store import accounts_queries, acknowledging, queries, reading, rosters
 from imserver.store.database import open_database
 from imserver.store.retention import removal_queries
 from imserver.store.transaction import Transaction
@@ -166,12 +166,12 @@ def test_a_page_of_own_messages_in_a_large_group_looks_at_its_members_a_few_time
         db = database.writer
         tx = Transaction(db, lambda: 0)
         tx.begin()
-        group = tx.create_group("group_x", "large", "", False)
+        group = rosters.create(tx, "group_x", "large", "", False)
         users = [(name, tx.name_user(name), Role.MEMBER) for name in map(str, range(1000))]
-        group = tx.admit(group, users, tx.next_seq)
+        group = rosters.admit(tx, group, users, tx.next_seq)
         seqs = [tx.append(group.cid, users[0][1], "text", "hi") for _ in range(100)]
         for _, uid, _ in users[1:-1]:
-            tx.acknowledge_all(group.cid, uid, seqs[-1], Level.READ, to_self=False)
+            acknowledging.acknowledge_all(tx, group.cid, uid, seqs[-1], Level.READ, to_self=False)
         tx.commit()
         steps = 0
 

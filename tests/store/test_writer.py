@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import apsw
 import pytest
@@ -30,6 +30,8 @@ NOBODY = 0  # the sender of what nobody sent
 
 class Act:
     """A command that does what it is told, and keeps what came of it."""
+
+    appends: ClassVar = False
 
     def __init__(self, bench: Bench, act: Callable[[Transaction], Any]) -> None:
         self._bench = bench

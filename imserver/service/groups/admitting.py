@@ -16,7 +16,7 @@ from imserver.domain.requested import MemberRef, page_limit
 from imserver.service.engine import Caller, Delivery, Engine, Outcome
 from imserver.service.groups.governance import Announced, Governed, put_out
 from imserver.service.groups.membership import no_such_group
-from imserver.store import bans
+from imserver.store import bans, rosters
 from imserver.store.group_care import find_care, sent_invitations
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class Invite(Governed[tuple[Invitation, int] | None]):
             return None
         uid = tx.addressee(self._user_id)
         bans.lift(tx, roster.cid, uid)
-        if not tx.invite(roster.cid, uid, roster.members[self.by]):
+        if not rosters.invite(tx, roster.cid, uid, roster.members[self.by]):
             return None
-        view = tx.view_group(self.group_id)
+        view = rosters.view(tx, self.group_id)
         assert view is not None
         invitation = Invitation(self.group_id, view.group.name, self.by, rfc3339(tx.now_ms))
         return invitation, tx.now_ms
@@ -96,7 +96,7 @@ class BanMember(Announced):
         if self._user_id in roster.members:
             return (put_out(tx, roster, self.by, self._user_id),)
         uid = tx.addressee(self._user_id)
-        tx.take_invitation(roster.cid, uid)
+        rosters.take_invitation(tx, roster.cid, uid)
         bans.ban(tx, roster.cid, uid, roster.members[self.by])
         return ()
 
@@ -176,7 +176,7 @@ class RevokeInvitation(Governed[None]):
         roster = self.authorise(tx)
         uid = tx.find_user(self._user_id)
         if uid is not None:
-            tx.take_invitation(roster.cid, uid)
+            rosters.take_invitation(tx, roster.cid, uid)
 
     def conclude(self, stored: None) -> Outcome[bytes]:
         """Done; nobody is told."""

@@ -21,11 +21,12 @@ from imserver.service.groups.membership import (
     no_such_group,
 )
 from imserver.service.groups.notices import Notice, announce
-from imserver.store import bans
+from imserver.store import bans, rosters
 
 if TYPE_CHECKING:
     from imserver.domain.requested import AddMembers, GroupRef, MemberRef, SetRole, UpdateGroup
-    from imserver.store.transaction import Roster, Transaction
+    from imserver.store.remembered import Roster
+    from imserver.store.transaction import Transaction
 
 S = TypeVar("S")
 
@@ -49,10 +50,10 @@ class Governed(Change[S, bytes]):
         Raises:
             ApiError: `not_found` for those who are not in it, `forbidden` for a lesser role.
         """
-        roster = tx.roster(self.group_id)
+        roster = rosters.find(tx, self.group_id)
         if roster is None or self.by not in roster.members:
             raise no_such_group()
-        if tx.role(roster.cid, roster.members[self.by]) < self.needs:
+        if rosters.role(tx, roster.cid, roster.members[self.by]) < self.needs:
             raise ApiError(Code.FORBIDDEN, f"This needs the role {self.needs.label} in the group")
         return roster
 
@@ -65,7 +66,7 @@ class Governed(Change[S, bytes]):
         uid = roster.members.get(user_id)
         if uid is None:
             raise ApiError(Code.NOT_FOUND, "There is no such member")
-        return uid, tx.role(roster.cid, uid)
+        return uid, rosters.role(tx, roster.cid, uid)
 
 
 class Announced(Governed[tuple[Notice, ...]]):
@@ -127,7 +128,7 @@ class Update(Governed[_Updated]):
     def apply(self, tx: Transaction) -> _Updated:
         """Store what is new."""
         roster = self.authorise(tx)
-        view = tx.view_group(self.group_id)
+        view = rosters.view(tx, self.group_id)
         assert view is not None
         group = view.group
         before = _Properties(group.name, group.description, bool(group.private), group.keep_ms)
@@ -140,14 +141,14 @@ class Update(Governed[_Updated]):
         )
         if after == before:
             return _Updated(view.describe(), None)
-        roster = tx.change_group(roster, *after)
+        roster = rosters.change(tx, roster, *after)
         notice = announce(
             tx,
             roster,
             f"{self.by} changed {_changes(before, after)}",
             Event("updated", self.by, self.by),
         )
-        view = tx.view_group(self.group_id)
+        view = rosters.view(tx, self.group_id)
         assert view is not None
         return _Updated(view.describe(), notice)
 
@@ -211,9 +212,9 @@ class Add(Announced):
             return ()
         newcomers = [(user, tx.addressee(user), Role.MEMBER) for user in new]
         for _, uid, _ in newcomers:
-            tx.take_invitation(roster.cid, uid)
+            rosters.take_invitation(tx, roster.cid, uid)
             bans.lift(tx, roster.cid, uid)
-        roster = tx.admit(roster, newcomers, tx.next_seq)
+        roster = rosters.admit(tx, roster, newcomers, tx.next_seq)
         event = Event("added", new[0], self.by, user_ids=new if len(new) > 1 else None)
         return (announce(tx, roster, added(self.by, new), event),)
 
@@ -252,11 +253,11 @@ def put_out(tx: Transaction, roster: Roster, by: str, user_id: str) -> Notice:
         ApiError: `forbidden` for a member of the same role or a higher one.
     """
     uid = roster.members[user_id]
-    if tx.role(roster.cid, uid) >= tx.role(roster.cid, roster.members[by]):
+    if rosters.role(tx, roster.cid, uid) >= rosters.role(tx, roster.cid, roster.members[by]):
         raise ApiError(Code.FORBIDDEN, "Only a higher role may remove this member")
     bans.ban(tx, roster.cid, uid, roster.members[by])
     notice = announce(tx, roster, f"{by} removed {user_id}", Event("removed", user_id, by))
-    tx.dismiss(roster, user_id, tx.next_seq - 1)
+    rosters.dismiss(tx, roster, user_id, tx.next_seq - 1)
     return notice
 
 
@@ -296,7 +297,7 @@ class Appoint(Announced):
             raise ApiError(Code.FORBIDDEN, "The owner stays owner until the group is transferred")
         if role is self._role:
             return ()
-        tx.set_role(roster.cid, uid, self._role)
+        rosters.set_role(tx, roster.cid, uid, self._role)
         event = Event("role", self._user_id, self.by, self._role.label)
         sentence = f"{self.by} made {self._user_id} {_ARTICLES[self._role]}"
         return (announce(tx, roster, sentence, event),)
@@ -327,8 +328,8 @@ class Transfer(Announced):
         uid, role = self.member(tx, roster, self._user_id)
         if role is Role.OWNER:
             return ()
-        tx.set_role(roster.cid, roster.members[self.by], Role.ADMIN)
-        tx.set_role(roster.cid, uid, Role.OWNER)
+        rosters.set_role(tx, roster.cid, roster.members[self.by], Role.ADMIN)
+        rosters.set_role(tx, roster.cid, uid, Role.OWNER)
         event = Event("transfer", self._user_id, self.by, Role.OWNER.label)
         return (announce(tx, roster, f"{self._user_id} now owns the group", event),)
 
@@ -350,5 +351,5 @@ class Dissolve(Announced):
         roster = self.authorise(tx)
         event = Event("dissolved", self.by, self.by)
         notice = announce(tx, roster, f"{self.by} dissolved the group", event)
-        tx.dissolve(roster, tx.next_seq - 1)
+        rosters.dissolve(tx, roster, tx.next_seq - 1)
         return (notice,)

@@ -25,13 +25,14 @@ from imserver.domain.model import (
 from imserver.domain.requested import page_limit
 from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.notices import Notice, announce
-from imserver.store import bans, group_lists, reading
+from imserver.store import bans, group_lists, reading, rosters
 from imserver.store.group_care import find_care
 
 if TYPE_CHECKING:
     from imserver.domain.groups import OfGroup
     from imserver.domain.requested import CreateGroup, GroupRef, Paged
-    from imserver.store.transaction import Roster, Transaction
+    from imserver.store.remembered import Roster
+    from imserver.store.transaction import Transaction
 
 _ALPHABET: Final = string.ascii_lowercase + string.digits
 _ID_LENGTH: Final = 12  # random characters: 62 bits
@@ -136,17 +137,17 @@ class Create(Change[_Created, bytes]):
         newcomers = [(self._owner, tx.name_user(self._owner), Role.OWNER)]
         newcomers += [(user, tx.addressee(user), Role.MEMBER) for user in self._others]
         group_id = GROUP_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
-        founded = tx.create_group(
-            group_id, self._name, self._description, self._private, self._keep_ms
+        founded = rosters.create(
+            tx, group_id, self._name, self._description, self._private, self._keep_ms
         )
-        roster = tx.admit(founded, newcomers, tx.next_seq)
+        roster = rosters.admit(tx, founded, newcomers, tx.next_seq)
         notice = announce(
             tx,
             roster,
             f'{self._owner} created the group "{self._name}"',
             Event("created", self._owner, self._owner),
         )
-        view = tx.view_group(group_id)
+        view = rosters.view(tx, group_id)
         assert view is not None
         return _Created(view.describe(), notice)
 
@@ -236,9 +237,9 @@ class Decline(Change[None, bytes]):
     def apply(self, tx: Transaction) -> None:
         """Drop the invitation, if there is one."""
         uid = tx.find_user(self._user_id)
-        cid = tx.find_closed(self._group_id)
+        cid = rosters.conversation_of(tx, self._group_id)
         if uid is not None and cid is not None:
-            tx.take_invitation(cid, uid)
+            rosters.take_invitation(tx, cid, uid)
 
     def conclude(self, stored: None) -> Outcome[bytes]:
         """Done; nobody is told."""
@@ -270,13 +271,13 @@ class Join(Change[Notice | None, bytes]):
             ApiError: `not_found`; `forbidden` for a user who was removed; `too_large` for a full
                 group.
         """
-        roster = tx.roster(self._group_id)
+        roster = rosters.find(tx, self._group_id)
         if roster is None:
             raise no_such_group()
         if self._user_id in roster.members:
             return None
         uid = tx.find_user(self._user_id)
-        invited = uid is not None and tx.is_invited(roster.cid, uid)
+        invited = uid is not None and rosters.is_invited(tx, roster.cid, uid)
         if roster.private and not invited:
             raise no_such_group()
         if uid is not None and bans.is_banned(tx, roster.cid, uid):
@@ -285,9 +286,9 @@ class Join(Change[Notice | None, bytes]):
             raise ApiError(Code.TOO_LARGE, f"A group has at most {self._most} members")
         uid = tx.name_user(self._user_id)
         if invited:
-            tx.take_invitation(roster.cid, uid)
+            rosters.take_invitation(tx, roster.cid, uid)
         newcomer = (self._user_id, uid, Role.MEMBER)
-        roster = tx.admit(roster, [newcomer], tx.next_seq)
+        roster = rosters.admit(tx, roster, [newcomer], tx.next_seq)
         return announce(
             tx,
             roster,
@@ -321,20 +322,20 @@ class Leave(Change[tuple[Notice, ...], bytes]):
         Raises:
             ApiError: `not_found`, for what the caller never was in.
         """
-        roster = tx.roster(self._group_id)
+        roster = rosters.find(tx, self._group_id)
         if roster is None or self._user_id not in roster.members:
             uid = tx.find_user(self._user_id)
-            if uid is None or not tx.was_member(self._group_id, uid):
+            if uid is None or not rosters.was_member(tx, self._group_id, uid):
                 raise no_such_group()
             return ()
-        owned = tx.role(roster.cid, roster.members[self._user_id]) is Role.OWNER
+        owned = rosters.role(tx, roster.cid, roster.members[self._user_id]) is Role.OWNER
         left = announce(
             tx,
             roster,
             f"{self._user_id} left the group",
             Event("leave", self._user_id, self._user_id),
         )
-        remaining = tx.dismiss(roster, self._user_id, tx.next_seq - 1)
+        remaining = rosters.dismiss(tx, roster, self._user_id, tx.next_seq - 1)
         if not owned or not remaining.members:
             return (left,)
         return (left, self._hand_over(tx, remaining))
@@ -344,8 +345,8 @@ class Leave(Change[tuple[Notice, ...], bytes]):
         return Outcome(DONE, tuple(notice.delivery() for notice in notices))
 
     def _hand_over(self, tx: Transaction, roster: Roster) -> Notice:
-        uid, heir = tx.heir(roster.cid)
-        tx.set_role(roster.cid, uid, Role.OWNER)
+        uid, heir = rosters.heir(tx, roster.cid)
+        rosters.set_role(tx, roster.cid, uid, Role.OWNER)
         return announce(
             tx, roster, f"{heir} now owns the group", Event("transfer", heir, self._user_id)
         )

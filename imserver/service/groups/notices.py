@@ -11,7 +11,8 @@ from imserver.service.engine import Delivery
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from imserver.store.transaction import Roster, Transaction
+    from imserver.store.remembered import Roster
+    from imserver.store.transaction import Transaction
 
 _SYSTEM_UID: Final = 0
 

@@ -23,7 +23,7 @@ from imserver.domain.model import (
 )
 from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
 from imserver.service.groups.membership import no_such_group
-from imserver.store import reading
+from imserver.store import acknowledging, reading, rosters
 from imserver.store.retention import removed
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class Send(Change[_Stored, bytes]):
     __slots__ = ("_client_msg_id", "_content", "_group_id", "_kind", "_receiver_id", "_sender",
                  "_session")  # fmt: skip
 
+    appends = True
+
     def __init__(
         self,
         caller: Caller,
@@ -112,7 +114,7 @@ class Send(Change[_Stored, bytes]):
                 return _Stored(repeated, ())
         users: Collection[str]
         if self._group_id is not None:
-            roster = tx.roster(self._group_id)
+            roster = rosters.find(tx, self._group_id)
             if roster is None:
                 raise no_such_group()
             uid = roster.members.get(self._sender)
@@ -154,6 +156,7 @@ class Send(Change[_Stored, bytes]):
             return None
         if known.digest != digest:
             raise ApiError(Code.CONFLICT)
+        tx.flush()
         row = reading.find_row(tx.db, known.seq)
         if row is None:  # it was removed; what it was is in the request
             failed = removed.has_failed(tx.db, uid, known.seq)
@@ -237,8 +240,10 @@ class Acknowledge(Change[_News, bytes]):
         if row.sender_uid == uid and not to_self:
             raise ApiError(Code.FORBIDDEN, "The sender of a message cannot acknowledge it")
         if self._cumulative:
-            senders = tx.acknowledge_all(row.cid, uid, self._seq, self._level, to_self=to_self)
-        elif tx.acknowledge(row.cid, uid, self._seq, self._level, to_self=to_self):
+            senders = acknowledging.acknowledge_all(
+                tx, row.cid, uid, self._seq, self._level, to_self=to_self
+            )
+        elif acknowledging.acknowledge(tx, row.cid, uid, self._seq, self._level, to_self=to_self):
             senders = [(row.sender, self._seq)]
         else:
             senders = []

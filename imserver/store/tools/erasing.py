@@ -105,6 +105,7 @@ def strip(tx: Transaction, uid: int, old: str, new: str, progress: Progress) -> 
     Returns how many messages were removed.
     """
     messages = 0
+    tx.flush()
     for cid, low, high in reading.every(tx.db, _CONVERSATIONS, (uid,)):
         for piece in _written(tx.db, cid, uid):
             removal.take_away(tx.db, cid, piece)
