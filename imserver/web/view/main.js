@@ -48,8 +48,9 @@ function show() {
   page?.close();
   page = null;
   const { identity } = session;
-  if (!identity) {
-    const as = mode === 'open' && new URLSearchParams(location.search).has('as');
+  // `?as=`: this tab is somebody else than the other tabs of the browser.
+  const as = mode === 'open' && !session.isOwn && new URLSearchParams(location.search).has('as');
+  if (!identity || as) {
     put(root, signIn({ url, mode, title, name: '', note: gone, done: (who) => comeIn(who, as) }));
     return;
   }
