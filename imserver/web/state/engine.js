@@ -171,7 +171,7 @@ export class Engine {
     for (const message of messages) {
       const { group_id: group, event } = message;
       if (group && (!groups.has(group) || event)) stale.add(group);
-      if (event && group && this.state.members.has(group)) void this.loadMembers(group);
+      if (event && group && this.state.members.has(group)) this.loadMembers(group).catch(() => {}); // one who left sees it no more
       if (message.sender_id === me) continue;
       if (message.type !== 'system') others.push(message);
       if (message.status === 'sent') this.toDeliver.set(keyOf(me, message), placeOf(message.id));
@@ -311,12 +311,33 @@ export class Engine {
   /**
    * Load older messages of a conversation.
    * @param {string} key
+   * @param {number} [limit]
    */
-  async loadOlder(key) {
+  async loadOlder(key, limit = PAGE) {
     const timeline = this.state.timelines.get(key);
     const before = timeline?.messages.length ? placeOf(timeline.messages[0].id) : Infinity;
-    const found = (await this.cache?.older(key, before, PAGE)) ?? [];
-    this.#reduce((state) => addOlder(state, key, found, found.length === PAGE));
+    const found = (await this.cache?.older(key, before, limit)) ?? [];
+    this.#reduce((state) => addOlder(state, key, found, found.length === limit));
+  }
+
+  /**
+   * Load a conversation back to one message; whether it is there.
+   * @param {string} key
+   * @param {string} id
+   */
+  async loadTo(key, id) {
+    await this.openTalk(key);
+    for (;;) {
+      const timeline = this.state.timelines.get(key);
+      if (messageIn(this.state, key, id) && timeline?.messages.some((message) => message.id === id)) return true;
+      if (!timeline?.hasOlder) return false;
+      await this.loadOlder(key, 10 * PAGE);
+    }
+  }
+
+  /** Messages with these words. @param {string} q */
+  search(q) {
+    return this.#call('search_messages', { q: q.slice(0, 256), limit: 20 });
   }
 
   /**

@@ -59,6 +59,10 @@ export function shell(engine, { base, title, session, changed, signOut, secondWi
 
   const list = sidebar(engine, {
     open: go,
+    openAt(key, id) {
+      go(key);
+      void current?.timeline.jumpTo(id);
+    },
     newChat: () => newChat(engine, go),
     newGroup: () => newGroup(engine, go),
     preferences: () => preferences({ session, sendsWait: engine.state.sends.length > 0, changed, signOut }),

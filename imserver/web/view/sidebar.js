@@ -8,6 +8,7 @@ import { keyOf, sorted, statusOf } from '../state/conversations.js';
 import { Composition } from '../text/keys.js';
 import { avatar } from './avatar.js';
 import { el, icon, iconButton, list, put } from './dom.js';
+import { hits } from './hits.js';
 import { eventText, statusIcon } from './message.js';
 
 /** @typedef {import('../state/conversations.js').Talk} Talk */
@@ -20,6 +21,7 @@ const AROUND = 6; // rows beyond those in sight
  * @param {import('../state/engine.js').Engine} engine
  * @param {object} actions
  * @param {(key: string) => void} actions.open
+ * @param {(key: string, id: string) => void} actions.openAt
  * @param {() => void} actions.newChat
  * @param {() => void} actions.newGroup
  * @param {() => void} actions.preferences
@@ -32,7 +34,8 @@ export function sidebar(engine, actions) {
   });
   const invitations = el('div', { className: 'invitations' });
   const rows = el('div', { className: 'rows', role: 'listbox', 'aria-label': t('chats'), tabIndex: 0 });
-  const scroller = el('div', { className: 'list-scroller' }, rows);
+  const found = hits(engine, { openAt: actions.openAt, changed: () => arrange() });
+  const scroller = el('div', { className: 'list-scroller' }, rows, found.element);
   const empty = el('div', { className: 'empty-list' });
   const element = el('nav', { className: 'sidebar', 'aria-label': t('chats') },
     el('h2', { className: 'off-screen' }, t('chats')),
@@ -55,7 +58,8 @@ export function sidebar(engine, actions) {
     const words = search.value.trim().toLocaleLowerCase();
     shown = sorted(engine.state).filter((talk) => !words || nameOf(talk).toLocaleLowerCase().includes(words));
     rows.style.height = `${shown.length * ROW}px`;
-    const nothing = shown.length === 0;
+    found.search(words);
+    const nothing = shown.length === 0 && found.element.hidden;
     empty.hidden = !nothing;
     scroller.hidden = nothing;
     if (nothing) put(empty, ...emptyState(words));

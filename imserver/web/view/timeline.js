@@ -142,6 +142,23 @@ export function timeline(engine, key, actions) {
     atBottom = to === all.length && scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < BOTTOM;
   };
 
+  /** Show a message, and point at it. @param {string} id */
+  const jumpTo = async (id) => {
+    if (!(await engine.loadTo(key, id))) return;
+    follow();
+    const at = all.findIndex((row) => row.id === id);
+    if (at < 0) return;
+    placed = true;
+    atBottom = false;
+    from = Math.max(0, at - STEP);
+    to = Math.min(all.length, from + WINDOW);
+    draw();
+    const row = [...rows.children].find((child) => child instanceof HTMLElement && child.dataset.key === id);
+    row?.scrollIntoView({ block: 'center' });
+    row?.classList.add('pointed');
+    setTimeout(() => row?.classList.remove('pointed'), 2500);
+  };
+
   const onscroll = () => {
     if (!placed) return;
     const below = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
@@ -206,6 +223,7 @@ export function timeline(engine, key, actions) {
   return {
     element,
     toBottom,
+    jumpTo,
     focus: () => scroller.focus(),
     /** @param {number} pages */
     scrollBy: (pages) => scroller.scrollBy({ top: pages * scroller.clientHeight * 0.9 }),

@@ -202,3 +202,22 @@ test('not read while a dialog covers the chat, or the page is not looked at', TI
   await uma.page.locator('.composer textarea').click();
   await tia.message('psst').getByRole('img', { name: 'Read' }).waitFor();
 });
+
+test('a message is found by a word, in Chinese too, and shown where it stands', TIME, async () => {
+  const vic = await openClient({ url: server.url, login: { user_id: 'vic' }, start: 'now' });
+  await vic.send({ receiver_id: 'wen', content: '今天晚上见 at the harbour' });
+  for (let n = 0; n < 150; n += 1) await vic.send({ receiver_id: 'wen', content: `filler ${n}` });
+  vic.close();
+  const wen = await come('wen');
+  await wen.page.getByRole('option', { name: /vic/ }).waitFor();
+  for (const words of ['harb', '晚上']) {
+    await wen.page.getByRole('searchbox').fill(words);
+    await wen.page.locator('.hit mark').filter({ hasText: words }).waitFor();
+    await wen.page.locator('.hit').click();
+    await wen.message('今天晚上见').waitFor();
+    assert.ok(await wen.message('今天晚上见').evaluate((row) => {
+      const { top, bottom } = row.getBoundingClientRect();
+      return top > 60 && bottom < innerHeight - 60;
+    }));
+  }
+});
