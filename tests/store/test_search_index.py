@@ -11,6 +11,7 @@ import pytest
 
 from imserver.store import reading
 from imserver.store.database import open_database
+from imserver.store.files import uploaded
 from imserver.store.retention import removal
 from imserver.store.search import parts
 from imserver.store.search.finding import Finder, Wanted
@@ -259,3 +260,27 @@ def test_the_file_is_for_one_account(tmp_path: Path) -> None:
         bench.catch_up()
         for file in tmp_path.glob("search.db*"):
             assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_is_found_by_its_name_until_it_is_gone(tmp_path: Path) -> None:
+    with opened(tmp_path) as bench:
+        (seq,) = bench.send("look")
+        tx = bench.tx
+        tx.begin()
+        file = uploaded.StoredFile("file_1", "0" * 64, "年度报告 final.pdf", 3, "application/pdf")
+        uploaded.add(tx, "alice", file, uploaded.Limits(0, 0, 0))
+        tx.before_change([seq])
+        uploaded.attach(tx, tx.name_user("alice"), seq, ["file_1"])
+        tx.commit()
+        for _ in range(2):
+            assert bench.find("报告") == bench.find("look fin") == ["look"]
+            bench.catch_up()
+        assert bench.named_by_index("告") == bench.named_by_index("h1") == 1
+        tx.begin()
+        tx.before_change([seq])
+        uploaded.detach(tx.db, [seq])
+        tx.commit()
+        assert bench.find("报告") == []
+        bench.catch_up()
+        assert bench.named_by_index("告") == bench.named_by_index("h1") == 0
+        assert bench.find("look") == ["look"]
