@@ -139,13 +139,13 @@ def run(folder: Path, *flags: str, **variables: str) -> subprocess.CompletedProc
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
-    """Every file and folder below, with the time of its last change and what is in it.
+    """Every file below, with the time of its last change and what is in it, and every folder.
 
     But for the index of searches, on which a running server works by itself.
     """
     return {
         str(path.relative_to(folder)): (
-            path.stat().st_mtime_ns,
+            path.stat().st_mtime_ns if path.is_file() else 0,
             sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
         )
         for path in sorted(folder.rglob("*"))

@@ -259,14 +259,18 @@ class Cabinet:
 
     async def run(self, also: Callable[[], Awaitable[None]]) -> None:
         """Clear away what is not used, and what else there is, again and again until cancelled."""
+        await self._try(self.clear_strays)
         while True:
-            try:
-                await self.clear_strays()
-                await self.sweep()
-                await also()
-            except ApiError as error:
-                logger.warning("files could not be cleared away: %s", error)
             await trio.sleep(_SWEEP_EVERY)
+            await self._try(self.sweep)
+            await self._try(also)
+
+    async def _try(self, clear: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await clear()
+        except Exception as error:
+            expected = isinstance(error, ApiError)
+            logger.warning("files could not be cleared away: %s", error, exc_info=not expected)
 
     async def sweep(self) -> None:
         """Drop the files that no message carries any more, or none has for too long.
