@@ -109,6 +109,7 @@ class Transaction:
         Whatever changes a message's content, sender, type or attachments calls it first.
         """
         if self.hand_over is not None:
+            self.flush()
             self._outgoing += documents.read_each(self.db, seqs)
 
     # -- users and conversations --------------------------------------------------------------

@@ -141,7 +141,8 @@ def run(folder: Path, *flags: str, **variables: str) -> subprocess.CompletedProc
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
     """Every file below, with the time of its last change and what is in it, and every folder.
 
-    But for the index of searches, on which a running server works by itself.
+    But for the index of searches, on which a running server works by itself, and what its readers
+    note of the database in shared memory.
     """
     return {
         str(path.relative_to(folder)): (
@@ -149,7 +150,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
             sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
         )
         for path in sorted(folder.rglob("*"))
-        if not path.name.startswith("search.db")
+        if not path.name.startswith("search.db") and path.name != "imserver.db-shm"
     }
 
 

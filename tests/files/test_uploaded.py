@@ -34,7 +34,9 @@ def tx(tmp_path: Path) -> Iterator[Transaction]:
 
 def send(tx: Transaction, sender: str, receiver: str) -> int:
     one, other = tx.name_user(sender), tx.name_user(receiver)
-    return tx.append(tx.direct(one, other), one, "text", "look")
+    seq = tx.append(tx.direct(one, other), one, "text", "look")
+    tx.flush()
+    return seq
 
 
 def may_read(tx: Transaction, file_id: str) -> list[str]:
@@ -91,5 +93,6 @@ def test_someone_who_left_reads_what_they_saw(tx: Transaction) -> None:
     uploaded.attach(tx, alice, tx.append(roster.cid, alice, "text", "one"), ["file_0"])
     tx.dismiss(roster, "bob", tx.next_seq - 1)
     uploaded.attach(tx, alice, tx.append(roster.cid, alice, "text", "two"), ["file_1"])
+    tx.flush()
     assert may_read(tx, "file_0") == ["alice", "bob"]
     assert may_read(tx, "file_1") == ["alice"]
