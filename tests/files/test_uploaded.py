@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imserver.domain.errors import ApiError, Code
+from imserver.store import rosters
 from imserver.store.database import open_database
 from imserver.store.files import uploaded
 from imserver.store.retention import removal
@@ -88,10 +89,10 @@ def test_a_sweep_is_done_in_pieces(tx: Transaction) -> None:
 
 def test_someone_who_left_reads_what_they_saw(tx: Transaction) -> None:
     alice, bob = tx.name_user("alice"), tx.name_user("bob")
-    roster = tx.create_group("group_x", "x", "", False)
-    roster = tx.admit(roster, [("alice", alice, 2), ("bob", bob, 0)], tx.next_seq)
+    roster = rosters.create(tx, "group_x", "x", "", False)
+    roster = rosters.admit(tx, roster, [("alice", alice, 2), ("bob", bob, 0)], tx.next_seq)
     uploaded.attach(tx, alice, tx.append(roster.cid, alice, "text", "one"), ["file_0"])
-    tx.dismiss(roster, "bob", tx.next_seq - 1)
+    rosters.dismiss(tx, roster, "bob", tx.next_seq - 1)
     uploaded.attach(tx, alice, tx.append(roster.cid, alice, "text", "two"), ["file_1"])
     tx.flush()
     assert may_read(tx, "file_0") == ["alice", "bob"]
