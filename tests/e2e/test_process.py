@@ -162,7 +162,9 @@ async def test_a_database_held_by_a_server_in_the_same_process(tmp_path: Path) -
     def locks() -> list[str]:
         with open("/proc/locks") as file:
             mine = [line.split() for line in file if line.split()[-4] == str(os.getpid())]
-        return sorted(" ".join(line[1:]) for line in mine)
+        # Those of the database: the index of searches has locks of its own, and works meanwhile.
+        ours = {str(path.stat().st_ino) for path in tmp_path.glob("imserver.db*")}
+        return sorted(" ".join(line[1:]) for line in mine if line[5].split(":")[2] in ours)
 
     async with running_server(data=str(tmp_path), database="imserver.db"):
         before = locks()
