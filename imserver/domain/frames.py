@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from imserver.domain.answered import ErrorBody, Refusal, StatusChange, Success
+from imserver.domain.decoding_errors import describe
 from imserver.domain.errors import ApiError, Code
 
 if TYPE_CHECKING:
@@ -65,16 +66,16 @@ def decode_envelope(text: bytes) -> Envelope:
 
 
 def malformed(error: Exception) -> ApiError:
-    """The refusal for a request that could not be decoded; names the field, quotes no input."""
+    """The refusal of a request that cannot be decoded. It names the field and quotes no input."""
     match error:
         case RecursionError():
             return ApiError(Code.INVALID_REQUEST, "JSON is nested too deeply")
         case UnicodeDecodeError():
             return ApiError(Code.INVALID_REQUEST, "JSON is not UTF-8")
-        case msgspec.ValidationError():
-            return ApiError(Code.INVALID_REQUEST, str(error))
+        case msgspec.DecodeError():
+            return ApiError(Code.INVALID_REQUEST, describe(error))
         case _:
-            return ApiError(Code.INVALID_REQUEST, "The request is not valid JSON")
+            return ApiError(Code.INVALID_REQUEST)
 
 
 def error_body(error: ApiError) -> bytes:
