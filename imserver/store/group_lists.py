@@ -99,8 +99,8 @@ def _places(cursor: str | None, count: int) -> list[int]:
     if len(parts) != count or not all(
         part.isascii() and part.isdigit() and len(part) < 20 for part in parts
     ):
-        raise ApiError(Code.INVALID_REQUEST, "cursor is not the next of a page")
+        raise ApiError(Code.INVALID_REQUEST, "cursor must be the next of an earlier page")
     places = [int(part) for part in parts]
     if max(places) > MAX_SEQ:
-        raise ApiError(Code.INVALID_REQUEST, "cursor is not the next of a page")
+        raise ApiError(Code.INVALID_REQUEST, "cursor must be the next of an earlier page")
     return places

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NO_ROOM: Final = ApiError(Code.UNAVAILABLE, "The server has no room for more connections")
+_NO_ROOM: Final = ApiError(Code.UNAVAILABLE, "The server has too many connections")
 _RETRY_AFTER_MS: Final = 5_000  # said to those for whom there is no room
 _TOO_SLOW: Final = ApiError(Code.TOO_SLOW)
 _PLAIN: Final = ApiError(Code.INVALID_REQUEST, "This port speaks TLS: use https or wss")

@@ -33,7 +33,7 @@ from imserver.transport.heads import Head
 _MOST_HEADERS: Final = 256
 _LINE_BYTES: Final = 4  # of a header: its colon, a space and the end of its line
 _REQUEST_LINE: Final = re.compile(rb"[A-Z]{1,32} [!-~]+ HTTP/1\.[01]\r\n")
-UNREADABLE: Final = ApiError(Code.INVALID_REQUEST, "This is not a request of HTTP/1.1")
+UNREADABLE: Final = ApiError(Code.INVALID_REQUEST, "This is not an HTTP/1.1 request")
 HEAD_TOO_LARGE: Final = ApiError(Code.TOO_LARGE, "The head is too large")
 
 

@@ -282,6 +282,6 @@ def _with_key(asked: Any, value: bytes) -> Any:
         return asked
     if asked.client_msg_id not in (None, "", key):
         raise ApiError(
-            Code.INVALID_REQUEST, f"client_msg_id and {answers.IDEMPOTENCY_HEADER} are not the same"
+            Code.INVALID_REQUEST, f"client_msg_id and {answers.IDEMPOTENCY_HEADER} must be the same"
         )
     return msgspec.structs.replace(asked, client_msg_id=key)

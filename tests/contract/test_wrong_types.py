@@ -5,6 +5,7 @@ A refusal names the field in plain words, and shows nothing of how the server de
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -54,16 +55,20 @@ def requests_of(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 async def test_a_refusal_speaks_of_fields_in_plain_words(transport: str) -> None:
     tables = PATHS if transport == WEBSOCKET else PATHS | ADMIN_PATHS
     seen = set()
-    async with token_server("bob", admission=Admission(mode="off")) as server:
-        async with acting(server, transport, "root", await token_of(server, "root")) as root:
-            for name in tables:
-                for field, request in requests_of(name):
-                    if transport == REST and f"{{{field}}}" in tables[name][1]:
-                        continue  # it is a part of the path: a string, whatever it is
-                    try:
-                        await root.call(name, request)
-                    except Refused as refused:
-                        error = refused.answer["error"]
-                        assert not any(word in error for word in FOREIGN), (name, request, error)
-                        seen.add(error)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(
+            token_server("bob", admission=Admission(mode="off"))
+        )
+        token = await token_of(server, "root")
+        root = await stack.enter_async_context(acting(server, transport, "root", token))
+        for name in tables:
+            for field, request in requests_of(name):
+                if transport == REST and f"{{{field}}}" in tables[name][1]:
+                    continue  # it is a part of the path: a string, whatever it is
+                try:
+                    await root.call(name, request)
+                except Refused as refused:
+                    error = refused.answer["error"]
+                    assert not any(word in error for word in FOREIGN), (name, request, error)
+                    seen.add(error)
     assert len(seen) > 50

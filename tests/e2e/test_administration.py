@@ -239,7 +239,8 @@ async def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path: Path) -> None
     async with started(tmp_path, "--port", "0", **TOKEN_MODE):
         for sentence, *command in REFUSED:
             await refused(sentence, "user", *command)
-        await refused("There is no such action", "audit", "--action", "nothing")
+        wrong = "action must be one of the documented actions"
+        await refused(wrong, "audit", "--action", "nothing")
         short = "password must have at least 8 characters"
         await refused(short, "user", "passwd", "alice", "--password-stdin", given="short")
         for command in MISUSED:

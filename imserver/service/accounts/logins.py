@@ -80,7 +80,7 @@ async def _authenticate(
     wait_ms = backoff.begin(user_id, address, known=at_home)
     if wait_ms:
         raise ApiError(
-            Code.RATE_LIMITED, "Too many wrong passwords: wait a while", retry_after_ms=wait_ms
+            Code.RATE_LIMITED, "Too many wrong passwords, try again later", retry_after_ms=wait_ms
         )
     try:
         # As it is before the password is looked at: if that is changed meanwhile, it shows.
@@ -305,7 +305,7 @@ async def change_password(engine: Engine, caller: Caller, request: ChangePasswor
     if account is None:
         raise ApiError(Code.FORBIDDEN, "old_password is wrong")
     if normal(request.new_password) == normal(request.old_password):
-        raise ApiError(Code.INVALID_REQUEST, "new_password is the old one")
+        raise ApiError(Code.INVALID_REQUEST, "new_password must differ from old_password")
     new = await accounts.passwords.hash(request.new_password, caller.user_id)
     keep = caller.grant.token_id
     await engine.write(_ChangePassword(accounts, account, caller.author, new, keep))

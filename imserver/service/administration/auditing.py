@@ -33,7 +33,7 @@ async def read_audit(engine: Engine, caller: Caller, request: ReadAudit) -> byte
         until=request.until,
     )
     if wanted.action is not None and wanted.action not in list(Action):
-        raise ApiError(Code.INVALID_REQUEST, "There is no such action")
+        raise ApiError(Code.INVALID_REQUEST, "action must be one of the documented actions")
     after, before = request.after, request.before
     if after is not None and before is not None:
         raise ApiError(Code.INVALID_REQUEST, "Give after or before, not both")

@@ -71,7 +71,7 @@ class Uploads:
         await self.expire()
         mine = [upload for upload in self._known.values() if upload.user_id == user_id]
         if len(mine) >= MOST:
-            raise ApiError(Code.RATE_LIMITED, f"You have {MOST} uploads under way")
+            raise ApiError(Code.RATE_LIMITED, f"You may have {MOST} unfinished uploads at once")
         await self._cabinet.room(user_id, length + sum(upload.length for upload in mine))
         expires = self._engine.clock() + self._cabinet.unused_ms
         upload = Upload(new_file_id(), user_id, name, length, expires)
@@ -109,7 +109,7 @@ class Uploads:
         with self._alone(upload_id):
             upload = await self.look(user_id, upload_id)
             if offset != upload.offset or upload_id not in self._known:
-                raise ApiError(Code.CONFLICT, f"The upload is at {upload.offset}")
+                raise ApiError(Code.CONFLICT, f"Upload-Offset must be {upload.offset}")
             incoming = await on_disk(lambda: self._contents.go_on(upload_id))
             left = upload.length - offset
             try:
@@ -131,7 +131,7 @@ class Uploads:
         with self._alone(upload_id):
             await self.look(user_id, upload_id)
             if upload_id not in self._known:
-                raise ApiError(Code.CONFLICT, "The upload is a file already")
+                raise ApiError(Code.CONFLICT, "The upload is finished already")
             await self._drop(upload_id)
 
     async def expire(self) -> None:
@@ -168,5 +168,5 @@ async def _at_most(body: AsyncIterator[bytes], left: int) -> AsyncIterator[bytes
     async for piece in body:
         left -= len(piece)
         if left < 0:
-            raise ApiError(Code.TOO_LARGE, "More came than Upload-Length said")
+            raise ApiError(Code.TOO_LARGE, "The upload is larger than its Upload-Length")
         yield piece

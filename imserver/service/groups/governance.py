@@ -294,7 +294,7 @@ class Appoint(Announced):
         roster = self.authorise(tx)
         uid, role = self.member(tx, roster, self._user_id)
         if role is Role.OWNER:
-            raise ApiError(Code.FORBIDDEN, "The owner stays owner until the group is transferred")
+            raise ApiError(Code.FORBIDDEN, "Only a transfer changes the owner's role")
         if role is self._role:
             return ()
         rosters.set_role(tx, roster.cid, uid, self._role)

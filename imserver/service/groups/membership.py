@@ -83,7 +83,8 @@ def check_description(description: str) -> str:
         )
     if not all(is_one_line(line) for line in description.split("\n")):
         raise ApiError(
-            Code.INVALID_REQUEST, "description must not contain control characters but line feeds"
+            Code.INVALID_REQUEST,
+            "description must not contain control characters except line feeds",
         )
     return description
 

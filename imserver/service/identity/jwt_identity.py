@@ -87,7 +87,7 @@ class JwtIdentity(BearerIdentity):
         try:
             key = self._keys.find(jwt.get_unverified_header(token).get("kid"))
             if key is None:
-                raise ApiError(Code.UNAUTHORIZED, "The token is signed with a key not known here")
+                raise ApiError(Code.UNAUTHORIZED, "The token is signed with an unknown key")
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key.material,
@@ -103,9 +103,9 @@ class JwtIdentity(BearerIdentity):
                 },
             )
         except jwt.InvalidAudienceError:
-            raise ApiError(Code.UNAUTHORIZED, "The token is for somebody else (aud)") from None
+            raise ApiError(Code.UNAUTHORIZED, "The token is for another audience (aud)") from None
         except jwt.InvalidIssuerError:
-            raise ApiError(Code.UNAUTHORIZED, "The token is somebody else's (iss)") from None
+            raise ApiError(Code.UNAUTHORIZED, "The token is from another issuer (iss)") from None
         except jwt.MissingRequiredClaimError as error:
             # Of those that are asked for, and so not of what the client wrote.
             raise ApiError(Code.UNAUTHORIZED, f"The token has no {error.claim}") from None

@@ -125,7 +125,7 @@ class ProxyIdentity(Identity):
     def of_handshake(self, peer: Peer, head: Head) -> str:
         """See `Identity`: no session begins for nobody."""
         if not peer.proxied:
-            raise ApiError(Code.UNAUTHORIZED, "This server is reached by its reverse proxy alone")
+            raise ApiError(Code.UNAUTHORIZED, "Requests must come through the reverse proxy")
         name = self._user_header
         given = head(name)
         if len(given) > 1 or any(b"," in value for value in given):
@@ -197,7 +197,7 @@ def held_to(grant: Grant, claims: Mapping[str, str | None]) -> Grant:
     """
     for name, claim in claims.items():
         if claim and claim != grant.user_id:
-            raise ApiError(Code.FORBIDDEN, f"{name} is not who the caller is")
+            raise ApiError(Code.FORBIDDEN, f"{name} must be the caller's own user id")
     return grant
 
 

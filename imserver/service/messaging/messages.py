@@ -52,9 +52,10 @@ def send_message(engine: Engine, caller: Caller, request: SendMessage) -> Send:
         check_user_id(receiver_id, "receiver_id")
     kind = request.type or _DEFAULT_TYPE
     if kind not in MESSAGE_TYPES:
-        raise ApiError(Code.INVALID_REQUEST, f"type must be one of {', '.join(MESSAGE_TYPES)}")
+        allowed = ", ".join(name for name in MESSAGE_TYPES if name != "system")
+        raise ApiError(Code.INVALID_REQUEST, f"type must be one of {allowed}")
     if kind == "system":
-        raise ApiError(Code.FORBIDDEN, "Messages of type system are the server's own")
+        raise ApiError(Code.FORBIDDEN, "Only the server sends messages of type system")
     content = request.content
     if not content:
         raise ApiError(Code.INVALID_REQUEST, "content is required")

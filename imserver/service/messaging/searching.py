@@ -29,7 +29,7 @@ async def search_messages(engine: Engine, caller: Caller, request: SearchMessage
     if not request.q and not (request.from_ or request.type or request.has):
         raise ApiError(Code.INVALID_REQUEST, "q, from, type or has is required")
     if request.user_id and request.group_id:
-        raise ApiError(Code.INVALID_REQUEST, "user_id and group_id exclude each other")
+        raise ApiError(Code.INVALID_REQUEST, "Give user_id or group_id, not both")
     below = _place(request.cursor)
 
     def question(db: Any) -> Found:
@@ -61,7 +61,7 @@ def _place(cursor: str | None) -> int | None:
     if not cursor:
         return None
     if not (cursor.isascii() and cursor.isdigit() and int(cursor) <= MAX_SEQ):
-        raise ApiError(Code.INVALID_REQUEST, "cursor is not one of ours")
+        raise ApiError(Code.INVALID_REQUEST, "cursor must be the next of an earlier page")
     return int(cursor)
 
 

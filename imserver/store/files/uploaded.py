@@ -100,7 +100,7 @@ def refuse_larger(size: int, limit: int, name: str) -> None:
         ApiError: `too_large`, naming the setting.
     """
     if limit and size > limit:
-        raise ApiError(Code.TOO_LARGE, f"files.{name} is {limit / 1e6:g}")
+        raise ApiError(Code.TOO_LARGE, f"The limit files.{name} is {limit / 1e6:g}")
 
 
 def add(tx: Transaction, user_id: str, file: StoredFile, limits: Limits) -> StoredFile:
