@@ -94,7 +94,14 @@ def web_files(*, title: str, base_path: str, mode: str) -> list[RawRoute]:
     files = {name: _File(content, _suffix(name)) for name, content in sources.items()}
     listing = json.dumps([f"{app}/{name}" for name in sorted(sources)])
     values = {"base": base_path, "app": app, "title": title, "mode": mode}
-    page = _File(_fill(templates["page.html"], values, html.escape), ".html")
+    # All modules are asked for at once, not one behind the other.
+    preloads = "\n".join(
+        f'<link rel="modulepreload" href="{app}/{name}">'
+        for name in sorted(sources)
+        if name.endswith(".js")
+    )
+    template = templates["page.html"].replace("{{preloads}}", preloads)
+    page = _File(_fill(template, values, html.escape), ".html")
     worker_values = {"base": base_path, "version": folder, "files": listing}
     worker = _File(_fill(templates["worker.js"], worker_values, str), ".js")
     in_json = _fill(templates["manifest.webmanifest"], values, lambda text: json.dumps(text)[1:-1])

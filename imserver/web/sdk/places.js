@@ -12,9 +12,10 @@ export const NOWHERE = -1;
  * @returns {number}
  */
 export function placeOf(id) {
-  if (!id || !/^msg_(0|[1-9]\d{0,15})$/.test(id)) return NOWHERE;
-  const place = Number(id.slice(4));
-  return Number.isSafeInteger(place) ? place : NOWHERE;
+  if (!id || !id.startsWith('msg_')) return NOWHERE;
+  const digits = id.slice(4);
+  const place = Number(digits);
+  return Number.isSafeInteger(place) && place >= 0 && String(place) === digits ? place : NOWHERE;
 }
 
 /**

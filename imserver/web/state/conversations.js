@@ -292,10 +292,9 @@ export function sorted(state) {
   const waiting = new Set(state.sends.map((send) => keyOf(state.me, send.request)));
   /** @param {Talk} talk */
   const weight = (talk) => (waiting.has(talk.key) ? Infinity : placeOf(talk.last?.id));
-  return [...state.talks.values()].sort((a, b) => {
-    const [first, second] = [weight(a), weight(b)];
-    return first === second ? (a.key < b.key ? -1 : 1) : second > first ? 1 : -1;
-  });
+  const weighed = Array.from(state.talks.values(), (talk) => ({ talk, by: weight(talk) }));
+  weighed.sort((a, b) => (a.by === b.by ? (a.talk.key < b.talk.key ? -1 : 1) : b.by > a.by ? 1 : -1));
+  return weighed.map(({ talk }) => talk);
 }
 
 /** @param {Talks} state @param {string} key @param {string} id */

@@ -38,19 +38,27 @@ export function rowsOf(messages, sends, me, unreadFrom) {
   /** @type {Row[]} */
   const rows = [];
   let day = '';
+  let [dayBegins, dayEnds] = [Infinity, -Infinity];
   let lineDrawn = false;
   /** @type {Message | null} */
   let before = null;
   for (const message of messages) {
-    const today = dayOf(message.timestamp);
     let apart = false;
+    const at = message.timestamp;
+    let today = day;
+    if (at < dayBegins || at >= dayEnds) { // dates cost much, and most messages are of the day before
+      today = dayOf(at);
+      const date = new Date(at);
+      dayBegins = new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+      dayEnds = new Date(date.getFullYear(), date.getMonth(), date.getDate() + 1).getTime();
+    }
     if (today !== day) {
-      rows.push({ id: `day:${today}:${message.id}`, kind: 'day', at: message.timestamp });
+      rows.push({ id: `day:${today}:${message.id}`, kind: 'day', at });
       day = today;
       apart = true;
     }
-    const fresh = placeOf(message.id) > unreadFrom && message.sender_id !== me && message.type !== 'system';
-    if (!lineDrawn && fresh) {
+    const fresh = unreadFrom < Infinity && !lineDrawn && placeOf(message.id) > unreadFrom && message.sender_id !== me && message.type !== 'system';
+    if (fresh) {
       rows.push({ id: 'unread', kind: 'unread' });
       lineDrawn = apart = true;
     }

@@ -51,7 +51,7 @@ export function sidebar(engine, actions) {
   let shown = [];
   let selected = '';
   let active = -1; // by keyboard
-  /** @type {WeakMap<HTMLElement, {talk: Talk, name: string, day: string, chosen: boolean, sends: unknown}>} */
+  /** @type {WeakMap<HTMLElement, {talk: Talk, name: string, day: string, chosen: boolean, send: unknown}>} */
   const drawn = new WeakMap();
 
   const arrange = () => {
@@ -90,8 +90,8 @@ export function sidebar(engine, actions) {
   /** @param {Talk} talk @param {HTMLElement | undefined} old */
   const drawRow = (talk, old) => {
     const now = Date.now();
-    const sends = engine.state.sends.filter((send) => keyOf(me, send.request) === talk.key);
-    const view = { talk, name: nameOf(talk), day: new Date(now).toDateString(), chosen: talk.key === selected, sends: sends.at(-1) };
+    const send = engine.state.sends.findLast((one) => keyOf(me, one.request) === talk.key);
+    const view = { talk, name: nameOf(talk), day: new Date(now).toDateString(), chosen: talk.key === selected, send };
     const before = old && drawn.get(old);
     if (old && before && Object.entries(view).every(([name, value]) => Reflect.get(before, name) === value)) return old;
     const row = old ?? el('div', { className: 'row', role: 'option', id: rowId(talk.key) });
@@ -102,7 +102,7 @@ export function sidebar(engine, actions) {
     put(row, avatar(talk.key, view.name),
       el('span', { className: 'row-name' }, el('bdi', {}, view.name)),
       el('span', { className: 'row-time' }, at ? shortTime(at, now) : ''),
-      el('span', { className: 'row-text' }, ...preview(talk, view.sends)),
+      el('span', { className: 'row-text' }, ...preview(talk, view.send)),
       talk.muted && icon('bell_off'),
       talk.unread > 0 && el('span', { className: `count${talk.muted ? ' muted' : ''}`, 'aria-label': t('unread', { n: talk.unread }) },
         talk.unread > 999 ? '999+' : String(talk.unread)));
@@ -193,7 +193,8 @@ export function sidebar(engine, actions) {
 
   engine.store.subscribe((state, before) => {
     if (state.invitations !== before.invitations || state === before) drawInvitations(state);
-    arrange();
+    const { talks, sends, groups, loaded } = before;
+    if (state === before || talks !== state.talks || sends !== state.sends || groups !== state.groups || loaded !== state.loaded) arrange();
   });
 
   return {
