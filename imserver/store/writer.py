@@ -3,7 +3,7 @@
 Laws:
 
 - Changes run in the order in which they were submitted, all that wait in one transaction, in a
-  worker thread; while one batch is being synced the next gathers. There is no timer.
+  thread of its own; while one batch is being synced the next gathers. There is no timer.
 - A change checks before it writes: one that raises `ApiError` has changed nothing, and its
   neighbours stand. Any other exception is a defect: the batch is rolled back and run again one
   by one, so that only the offender fails.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
@@ -28,6 +29,7 @@ import trio
 from imserver.domain.errors import ApiError, Code
 from imserver.store.database import STORAGE_FAILURES, STORE_FAILURES, StoreGoneError
 from imserver.store.transaction import Transaction
+from imserver.store.worker import Worker
 from imserver.tally import SECONDS, WRITES, Histogram
 
 if TYPE_CHECKING:
@@ -155,7 +157,11 @@ class Writer:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until closed; returns when everything accepted before was answered."""
-        task_status.started()
+        with Worker("imserver-writer") as worker:
+            task_status.started()
+            await self._write_until_closed(worker)
+
+    async def _write_until_closed(self, worker: Worker) -> None:
         while True:
             if not self._queue:
                 if self._closing:
@@ -168,12 +174,12 @@ class Writer:
                 if patience.cancelled_caught and (self.failure is not None or self._is_gone()):
                     self.submit(_Trial(), _ignore)
                 elif patience.cancelled_caught and self.folding_failure is not None:
-                    await trio.to_thread.run_sync(self._fold)
+                    await worker.run(self._fold)
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
             since = self._waiting_since  # what stays behind is no older, so it may stay as it is
             # What was accepted is finished: a cancelled server waits for the batch under way.
-            results = await trio.to_thread.run_sync(self._write, [change for change, _ in batch])
+            results = await worker.run(partial(self._write, [change for change, _ in batch]))
             for (_, done), result in zip(batch, results, strict=True):
                 done(result)
             self._after_batch()
@@ -182,7 +188,7 @@ class Writer:
                 self._room.set()
                 self._room = trio.Event()
             if self._wal_pages >= self._folded_pages or self.folding_failure is not None:
-                await trio.to_thread.run_sync(self._fold)
+                await worker.run(self._fold)
 
     def _measure(self, writes: int, seconds: float) -> None:
         # Nobody looks at the clock for each write: the oldest of a batch stands for all of it.
