@@ -335,6 +335,11 @@ export class Engine {
     }
   }
 
+  /** An operation on one's own account. @param {string} name @param {Record<string, unknown>} request */
+  account(name, request) {
+    return this.#call(name, request);
+  }
+
   /** Messages with these words. @param {string} q */
   search(q) {
     return this.#call('search_messages', { q: q.slice(0, 256), limit: 20 });

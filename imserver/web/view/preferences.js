@@ -4,17 +4,19 @@
  */
 
 import { t } from '../i18n/texts.js';
+import { changePassword, devices } from './account.js';
 import { el } from './dom.js';
 import { dialog, sure } from './fields.js';
 
 /**
  * @param {object} options
  * @param {import('../state/session.js').Session} options.session
+ * @param {import('../state/engine.js').Engine} options.engine
  * @param {boolean} options.sendsWait
  * @param {() => void} options.changed
  * @param {() => void} options.signOut
  */
-export function preferences({ session, sendsWait, changed, signOut }) {
+export function preferences({ session, engine, sendsWait, changed, signOut }) {
   const now = session.preferences;
   /** @param {Partial<import('../state/session.js').Preferences>} values */
   const prefer = (values) => {
@@ -48,6 +50,9 @@ export function preferences({ session, sendsWait, changed, signOut }) {
     choice(t('enter_key'), [['send', t('enter_sends')], ['break', t('enter_breaks')]], now.enterSends ? 'send' : 'break',
       (value) => prefer({ enterSends: value === 'send' })),
     notifications(now.notify, (notify) => prefer({ notify })),
+    session.identity?.token && el('div', { className: 'buttons' },
+      el('button', { type: 'button', className: 'plain-button', onclick: () => changePassword(engine) }, t('change_password')),
+      el('button', { type: 'button', className: 'plain-button', onclick: () => devices(engine) }, t('devices'))),
     el('div', { className: 'buttons' }, el('button', { type: 'button', className: 'danger', onclick: leave }, t('sign_out')))));
 }
 

@@ -65,7 +65,7 @@ export function shell(engine, { base, title, session, changed, signOut, secondWi
     },
     newChat: () => newChat(engine, go),
     newGroup: () => newGroup(engine, go),
-    preferences: () => preferences({ session, sendsWait: engine.state.sends.length > 0, changed, signOut }),
+    preferences: () => preferences({ session, engine, sendsWait: engine.state.sends.length > 0, changed, signOut }),
     secondWindow,
   });
 
