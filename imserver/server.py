@@ -32,7 +32,7 @@ from imserver.resources import room_for_connections
 from imserver.service.accounts.keeping import begin, tend
 from imserver.service.accounts.registry import Accounts
 from imserver.service.admission import Admission, Budget
-from imserver.service.engine import Engine, Limits
+from imserver.service.engine import Engine, RequestLimits
 from imserver.service.files.opening import FileService, open_files
 from imserver.service.identity.hosts import Hosts
 from imserver.service.identity.modes import Identity, OpenIdentity, ProxyIdentity
@@ -43,7 +43,7 @@ from imserver.service.upkeep.retention import Retention
 from imserver.setting_kinds import is_loopback
 from imserver.store.database import MEMORY, open_database
 from imserver.store.files.contents import FOLDER as FILES_FOLDER
-from imserver.store.files.uploaded import Limits as FileLimits
+from imserver.store.files.uploaded import FileLimits
 from imserver.store.ownership import make_folder
 from imserver.store.reader import Reader
 from imserver.store.search.finding import Finder
@@ -187,7 +187,7 @@ async def open_server(
             reader=Reader(database, config.store.readers),
             hub=hub,
             clock=clock,
-            limits=Limits(
+            limits=RequestLimits(
                 content_bytes=config.limits.content_bytes,
                 page_bytes=config.limits.page_bytes,
                 group_members=config.limits.group_members,

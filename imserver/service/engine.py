@@ -174,7 +174,7 @@ Operation = Immediate | Read | Procedure | Write
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What requests may ask for."""
 
     content_bytes: int  # of one message's content, in UTF-8
@@ -191,7 +191,7 @@ class Engine:
     reader: Reader
     hub: Hub
     clock: Callable[[], int]  # milliseconds since the epoch
-    limits: Limits
+    limits: RequestLimits
     identity: Identity
     finder: Finder = field(default_factory=Finder)
     accounts: Accounts | None = None  # None: not in `token` mode

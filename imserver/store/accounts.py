@@ -90,7 +90,7 @@ def find_password(db: apsw.Connection, user_id: str) -> str | None:
     return None if row is None else row[0]
 
 
-class User(NamedTuple):
+class NamedUser(NamedTuple):
     """A user, and the account that they have if they have one."""
 
     user_id: str
@@ -98,7 +98,7 @@ class User(NamedTuple):
     account: Account | None
 
 
-def users_page(db: apsw.Connection, prefix: str, after: str, limit: int) -> list[User]:
+def users_page(db: apsw.Connection, prefix: str, after: str, limit: int) -> list[NamedUser]:
     """Users whose id begins with `prefix` and comes after `after`, in the order of their ids."""
     # No id has a NUL, so the next text after an id is the id with one; none has more than
     # MAX_USER_ID characters, so none that begins with a prefix comes after that many of the last.
@@ -108,16 +108,16 @@ def users_page(db: apsw.Connection, prefix: str, after: str, limit: int) -> list
     return [_user(row) for row in rows]
 
 
-def find_user(db: apsw.Connection, user_id: str) -> User | None:
+def find_user(db: apsw.Connection, user_id: str) -> NamedUser | None:
     """A user, if there is one of that id."""
     row = reading.one(db, queries.FIND_USER_STATE, user_id)
     return None if row is None else _user(row)
 
 
-def _user(row: tuple[Any, ...]) -> User:
+def _user(row: tuple[Any, ...]) -> NamedUser:
     user_id, named_ms, uid, *state = row
     account = None if uid is None else _account((uid, user_id, *state))
-    return User(user_id, named_ms, account)
+    return NamedUser(user_id, named_ms, account)
 
 
 def live_tokens(db: apsw.Connection, now_ms: int) -> list[Token]:

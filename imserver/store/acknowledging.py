@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from imserver.domain.model import Level
+from imserver.domain.model import MAX_SEQ, Level
 from imserver.store import queries, reading
 
 if TYPE_CHECKING:
+    import apsw
+
     from imserver.store.transaction import Transaction
 
 
@@ -44,7 +46,7 @@ def acknowledge(
         if step > level or seq <= mark:
             moved.append(mark)
             continue
-        hole = reading.first_hole(tx.db, cid, uid, mark, step, to_self=to_self)
+        hole = first_hole(tx.db, cid, uid, mark, step, to_self=to_self)
         if hole is not None and hole < seq:
             moved.append(mark)
         else:
@@ -103,7 +105,7 @@ def _level(tx: Transaction, marks: Watermarks, cid: int, uid: int, seq: int) -> 
 
 def _fold(tx: Transaction, cid: int, uid: int, seq: int, level: Level, to_self: bool) -> int:
     """Where a watermark that reaches `seq` comes to, over what was noted beyond it."""
-    hole = reading.first_hole(tx.db, cid, uid, seq, level, to_self=to_self)
+    hole = first_hole(tx.db, cid, uid, seq, level, to_self=to_self)
     row = reading.one(tx.db, queries.LAST_SELECTIVE_BELOW, cid, uid, int(level), hole)
     return max(seq, row[0] or 0)
 
@@ -115,3 +117,19 @@ def _set_watermarks(
         tx.db.execute(queries.SET_WATERMARKS, (cid, uid, *after))
         if sparse:
             tx.db.execute(queries.FOLD_SELECTIVE, (cid, uid, *after))
+
+
+def first_hole(
+    db: apsw.Connection, cid: int, uid: int, after: int, level: Level, *, to_self: bool
+) -> int | None:
+    """The first message behind a place that a member could see and has not at a level, or None."""
+    args = {"cid": cid, "uid": uid, "level": int(level), "self": to_self}
+    while True:
+        run = reading.one(db, queries.NEXT_RUN, cid, uid, after + 1)
+        upto = MAX_SEQ if run is None else run[0] - 1
+        holes = reading.every(db, queries.FIRST_HOLE, args | {"after": after, "upto": upto})
+        if holes:
+            return int(holes[0][0])
+        if run is None:
+            return None
+        after = run[1]

@@ -13,7 +13,7 @@ import msgspec
 from imserver.domain.answered import Groups, Invitations, Members
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import MAX_SEQ, Invitation, rfc3339
-from imserver.store import queries, reading
+from imserver.store import group_views, queries, reading
 
 if TYPE_CHECKING:
     import apsw
@@ -38,7 +38,7 @@ def groups_page(
     groups: list[Group] = []
     size, last = 0, after
     for group_id, from_seq in reading.every(db, queries.GROUPS_OF, (uid, after, limit + 1)):
-        view = reading.find_group(db, group_id)
+        view = group_views.find_group(db, group_id)
         if view is None:
             continue
         group = view.describe()
@@ -62,7 +62,7 @@ def members_page(
     most = _ALL if limit is None else limit + 1
     rows = reading.every(db, queries.MEMBERS_AFTER, (cid, joined, ordinal, most))
     shown = rows if limit is None else rows[:limit]
-    members = [reading.member(group_id, cid, *row[:4]) for row in shown]
+    members = [group_views.member(group_id, cid, *row[:4]) for row in shown]
     if len(rows) == len(shown):
         return Members(members)
     return Members(members, f"{shown[-1][4]}.{shown[-1][5]}")

@@ -157,7 +157,7 @@ ADD_CLIENT_MESSAGE: Final = (
 )
 
 
-# What a message looks like before a viewer's status is known; see reading.Row.
+# What a message looks like before a viewer's status is known; see message_rows.Row.
 _ROW: Final = """
     SELECT m.seq, m.cid, m.sender_uid, s.user_id, c.low_uid, c.high_uid, r.user_id, g.group_id,
            m.type, m.content, m.sent_ms, m.event

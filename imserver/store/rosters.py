@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from imserver.domain.model import Role
-from imserver.store import queries, reading
+from imserver.store import group_views, queries, reading
 from imserver.store.remembered import Roster
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def find(tx: Transaction, group_id: str) -> Roster | None:
     """Who is in a group; None if there is no such group or it is closed."""
     roster = tx.remembered.roster(group_id)
     if roster is None:
-        view = reading.find_group(tx.db, group_id)
+        view = group_views.find_group(tx.db, group_id)
         if view is None:
             return None
         roster = Roster(
@@ -53,9 +53,9 @@ def find(tx: Transaction, group_id: str) -> Roster | None:
     return roster
 
 
-def view(tx: Transaction, group_id: str) -> reading.GroupView | None:
+def view(tx: Transaction, group_id: str) -> group_views.GroupView | None:
     """A group as it stands inside this transaction."""
-    return reading.find_group(tx.db, group_id)
+    return group_views.find_group(tx.db, group_id)
 
 
 def was_member(tx: Transaction, group_id: str, uid: int) -> bool:

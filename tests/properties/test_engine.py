@@ -34,8 +34,8 @@ from hypothesis.stateful import (
 )
 
 from imserver.domain.errors import ApiError, CloseCode, Code
-from imserver.service.engine import Caller, Change, Limits, Outcome
-from imserver.service.upkeep.retention import Remove
+from imserver.service.engine import Caller, Change, Outcome, RequestLimits
+from imserver.service.upkeep.retention import RemovePiece
 from imserver.store.retention import removal
 from imserver.store.tools.check import check
 from tests.properties.oracle import LABELS, Device, Oracle
@@ -173,7 +173,7 @@ class EngineMachine(RuleBasedStateMachine):
             Path(self.folder),
             batch=batch,
             outbox_bytes=outbox_bytes,
-            limits=Limits(65536, page_bytes, MOST_MEMBERS),
+            limits=RequestLimits(65536, page_bytes, MOST_MEMBERS),
         )
         self.oracle = Oracle(MOST_MEMBERS)
         self.oracle.now = self.engines.now_ms
@@ -406,13 +406,13 @@ class EngineMachine(RuleBasedStateMachine):
         if not held:
             self.commit()
 
-    def _remove(self, request: dict[str, Any]) -> Remove:
+    def _remove(self, request: dict[str, Any]) -> RemovePiece:
         cid = None
         if request["in"] is not None:
             question = 'SELECT cid FROM "group" WHERE group_id = ?'
             cid = self.engines.database.writer.execute(question, (request["in"],)).fetchone()[0]
         before, most = request["before"], self.piece
-        return Remove(lambda tx: removal.remove_older(tx, before, cid, most=most))
+        return RemovePiece(lambda tx: removal.remove_older(tx, before, cid, most=most))
 
     @rule()
     def poison(self) -> None:
@@ -472,7 +472,7 @@ class EngineMachine(RuleBasedStateMachine):
             answer.code
             if isinstance(answer, ApiError)
             else answer
-            if isinstance(command, Remove)
+            if isinstance(command, RemovePiece)
             else answered(action.name, answer)
             for action, command, answer in zip(actions, commands, answers, strict=True)
         ]

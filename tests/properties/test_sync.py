@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imserver.store import reading, rosters
+from imserver.store import rosters, syncing
 from imserver.store.retention import removal
 from imserver.store.transaction import Transaction
 from tests.properties.oracle import LABELS, Oracle, Post
@@ -126,7 +126,7 @@ def _read_all(
     """Page after page, each from the end of the last one."""
     while True:
         backlog = oracle.backlog(user, after, own)
-        page = reading.sync_page(db, user, after=after, limit=limit, own=own, max_bytes=max_bytes)
+        page = syncing.sync_page(db, user, after=after, limit=limit, own=own, max_bytes=max_bytes)
         got = page.messages
         expected = [_brief(oracle, user, post) for post in backlog[: len(got)]]
         assert [(message.id, message.status) for message in got] == expected

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from imserver.store import reading
+from imserver.store import viewing
 from imserver.store.transaction import Transaction
 from tests.properties.oracle import LABELS, Oracle
 from tests.service.engines import Engines
@@ -103,7 +103,7 @@ def _take(engines: Engines, tx: Transaction, oracle: Oracle, group: str, step: A
 def _check_statuses(db: apsw.Connection, oracle: Oracle) -> None:
     for user in USERS:
         for post in oracle.posts:
-            message = reading.find_message(db, post.seq, user)
+            message = viewing.find_message(db, post.seq, user)
             if not oracle.sees(user, post):
                 assert message is None
             else:

@@ -22,7 +22,7 @@ from imserver.live.hub import Hub
 from imserver.service.accounts.hashing import Passwords
 from imserver.service.accounts.keeping import begin
 from imserver.service.accounts.registry import Accounts
-from imserver.service.engine import Caller, Engine, Immediate, Limits, Procedure, Read, Write
+from imserver.service.engine import Caller, Engine, Immediate, Procedure, Read, RequestLimits, Write
 from imserver.service.identity.modes import OpenIdentity
 from imserver.service.identity.token_identity import TokenIdentity
 from imserver.service.operations import OPERATIONS
@@ -132,7 +132,7 @@ class Engines:
         batch: int = 1000,
         capacity: int = 10_000,
         outbox_bytes: int = 1 << 20,
-        limits: Limits | None = None,
+        limits: RequestLimits | None = None,
         synchronous: str = "NORMAL",
         folded_pages: int = FOLDED_PAGES,
         retry: float = RETRY,
@@ -140,7 +140,7 @@ class Engines:
     ) -> None:
         self.now_ms = 1_700_000_000_000
         self.path = ":memory:" if folder is None else str(folder / "0" / "imserver.db")
-        self.limits = limits or Limits(65536, 512 * 1024, 20_000)
+        self.limits = limits or RequestLimits(65536, 512 * 1024, 20_000)
         self.outbox_bytes = outbox_bytes
         self._folder = folder
         self._batch = batch

@@ -155,7 +155,7 @@ async def test_a_store_that_fails_interrupts_it_and_nothing_is_half_gone(
         engines.now_ms += 2 * DAY
         with failure(engines.database):
             with pytest.raises(ApiError) as refused:
-                await engines.engine.write(retention.Remove(_grow))
+                await engines.engine.write(retention.RemovePiece(_grow))
             assert refused.value.code is Code.UNAVAILABLE
         await limited(engines).sweep()
 

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import apsw
 
 from imserver.service.engine import Change
-from imserver.service.upkeep.retention import Remove
+from imserver.service.upkeep.retention import RemovePiece
 from imserver.store import accounts, transaction
 from imserver.store.audit import Author
 from imserver.store.files import uploaded
@@ -119,7 +119,7 @@ async def _live(engines: Engines) -> None:
     await say("carol", "hello??", receiver_id="away", client_msg_id="lost too")
     cid = engines.database.writer.execute("SELECT max(cid) FROM conversation").fetchone()[0]
     piece = partial(removal.remove_older, before_ms=engines.now_ms + 1, cid=cid)
-    await engines.engine.write(Remove(piece))
+    await engines.engine.write(RemovePiece(piece))
 
 
 class _Stored(Change[object, object]):
@@ -176,7 +176,7 @@ def _files(tx: Transaction) -> None:
         file = uploaded.StoredFile(
             f"file_{name}", f"{size:064x}", f"{name}.txt", size, "text/plain"
         )
-        uploaded.add(tx, "alice", file, uploaded.Limits(0, 0, 0))
+        uploaded.add(tx, "alice", file, uploaded.FileLimits(0, 0, 0))
     alice = tx.find_user("alice")
     sent = "SELECT seq FROM message WHERE sender_uid = ? ORDER BY seq"
     seqs = [seq for (seq,) in tx.db.execute(sent, (alice,))]

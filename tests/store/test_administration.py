@@ -73,9 +73,10 @@ def test_users_come_in_pages_by_id(store: Store) -> None:
     assert page("小") == sorted(["小明", "小红"])
     assert page("\U0010ffff" * 64) == ["\U0010ffff" * 64]
     assert page("x") == []
-    assert accounts.users_page(store.db, "alice", "", 9) == [accounts.User("alice", 1000, alice)]
-    assert accounts.find_user(store.db, "alice") == accounts.User("alice", 1000, alice)
-    assert accounts.find_user(store.db, "bob") == accounts.User("bob", 1000, None)
+    found = accounts.users_page(store.db, "alice", "", 9)
+    assert found == [accounts.NamedUser("alice", 1000, alice)]
+    assert accounts.find_user(store.db, "alice") == accounts.NamedUser("alice", 1000, alice)
+    assert accounts.find_user(store.db, "bob") == accounts.NamedUser("bob", 1000, None)
     assert accounts.find_user(store.db, "nobody") is None
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from imserver.cli.program import program
 from imserver.store import schema
 from imserver.store.database import open_database
-from imserver.store.tools.lines import End, Header
+from imserver.store.lines import End, Header
 from imserver.store.tools.records import KINDS, LEFT_OUT
 from tests.docs.markdown import Page
 from tests.e2e.process import COMMAND, environment, started

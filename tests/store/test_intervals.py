@@ -75,10 +75,10 @@ def test_a_cumulative_ack_is_linear(group: tuple[Transaction, int, int, int]) ->
 
 def test_one_ack_looks_at_few_intervals(group: tuple[Transaction, int, int, int]) -> None:
     tx, cid, _, bob = group
-    assert reading.first_hole(tx.db, cid, bob, 0, Level.READ, to_self=False) == 1
+    assert acknowledging.first_hole(tx.db, cid, bob, 0, Level.READ, to_self=False) == 1
     assert acknowledging.acknowledge(tx, cid, bob, 1, Level.READ, to_self=False)
     for after in (0, STAYS, 2 * STAYS - 2):
-        look = lambda after=after: reading.first_hole(  # noqa: E731
+        look = lambda after=after: acknowledging.first_hole(  # noqa: E731
             tx.db, cid, bob, after, Level.READ, to_self=False
         )
         assert steps(tx.db, look) < 1000

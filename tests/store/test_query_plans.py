@@ -10,7 +10,7 @@ import pytest
 
 from imserver.domain.model import Level, Role
 from imserver.service.engine import Caller
-from imserver.store import accounts_queries, acknowledging, queries, reading, rosters
+from imserver.store import accounts_queries, acknowledging, queries, rosters, syncing
 from imserver.store.database import open_database
 from imserver.store.retention import removal_queries
 from imserver.store.transaction import Transaction
@@ -180,7 +180,7 @@ def test_a_page_of_own_messages_in_a_large_group_looks_at_its_members_a_few_time
             steps += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
 
         db.trace_v2(apsw.SQLITE_TRACE_PROFILE, count)
-        page = reading.sync_page(db, "0", after=0, limit=200, own=True, max_bytes=1 << 20)
+        page = syncing.sync_page(db, "0", after=0, limit=200, own=True, max_bytes=1 << 20)
         assert [message.status for message in page.messages] == ["sent"] * 100
         # Some tens of steps a member and some hundreds a message, but no product of the two.
         assert 1000 < steps < 50 * 1000 + 500 * 100

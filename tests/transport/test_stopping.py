@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.config import Timeouts
-from imserver.store import reading
+from imserver.store import syncing
 from imserver.transport import link
 from tests.support import login, running_server
 from tests.support.clients import PATIENCE
@@ -111,7 +111,7 @@ async def test_what_is_being_read_is_answered_before_the_goodbye(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reading_now, read_on = threading.Event(), threading.Event()
-    sync_page = reading.sync_page
+    sync_page = syncing.sync_page
 
     def slow(*args: Any, **options: Any) -> Any:
         reading_now.set()
@@ -132,7 +132,7 @@ async def test_what_is_being_read_is_answered_before_the_goodbye(
         assert int.from_bytes(closing.payload[:2], "big") == GOING_AWAY
         await raw.stream.aclose()
 
-    monkeypatch.setattr(reading, "sync_page", slow)
+    monkeypatch.setattr(syncing, "sync_page", slow)
     async with stopped_at_once() as (server, clients):
         asking = await clients.websocket(server, "alice")
         clients.tasks.start_soon(expect_goodbye_and_go_on, await clients.websocket(server, "bob"))

@@ -61,7 +61,7 @@ async def list_users(engine: Engine, caller: Caller, request: ListUsers) -> byte
         by=caller.user_id,
         heavy=True,
     )
-    found: dict[str, stored.User | None] = {
+    found: dict[str, stored.NamedUser | None] = {
         user_id: None
         for user_id in engine.hub.online()
         if user_id > after and user_id.startswith(prefix)
@@ -129,7 +129,7 @@ def no_such_user() -> ApiError:
     return ApiError(Code.NOT_FOUND, "There is no such user")
 
 
-def _describe(engine: Engine, user_id: str, known: stored.User | None) -> User:
+def _describe(engine: Engine, user_id: str, known: stored.NamedUser | None) -> User:
     state = None
     if known is not None and known.account is not None:
         account = known.account
@@ -155,7 +155,7 @@ def _describe(engine: Engine, user_id: str, known: stored.User | None) -> User:
 # -- accounts ---------------------------------------------------------------------------------
 
 
-class _Changed(Change[stored.User, stored.User]):
+class _Changed(Change[stored.NamedUser, stored.NamedUser]):
     """A change to an account; its result is the user as they are then."""
 
     __slots__ = ("accounts", "author", "user_id")
@@ -169,7 +169,7 @@ class _Changed(Change[stored.User, stored.User]):
         """Check and store it."""
         raise NotImplementedError
 
-    def apply(self, tx: Transaction) -> stored.User:
+    def apply(self, tx: Transaction) -> stored.NamedUser:
         """Change it, and see what became of it."""
         self.change(tx)
         user = stored.find_user(tx.db, self.user_id)
@@ -180,7 +180,7 @@ class _Changed(Change[stored.User, stored.User]):
         """Let it count from now on, in memory too."""
         self.accounts.changed(account)
 
-    def conclude(self, user: stored.User) -> Outcome[stored.User]:
+    def conclude(self, user: stored.NamedUser) -> Outcome[stored.NamedUser]:
         """The user."""
         assert user.account is not None
         self.take_over(user.account)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from imserver.service.engine import Engine
     from imserver.store.files.contents import Contents, Incoming
-    from imserver.store.files.uploaded import Limits, StoredFile, Swept
+    from imserver.store.files.uploaded import FileLimits, StoredFile, Swept
     from imserver.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -83,7 +83,7 @@ def new_file_id() -> str:
 class _AddFile(Change["StoredFile", "StoredFile"]):
     __slots__ = ("_file", "_limits", "_user_id")
 
-    def __init__(self, user_id: str, file: StoredFile, limits: Limits) -> None:
+    def __init__(self, user_id: str, file: StoredFile, limits: FileLimits) -> None:
         self._user_id = user_id
         self._file = file
         self._limits = limits
@@ -109,7 +109,7 @@ class Cabinet:
         self,
         engine: Engine,
         contents: Contents,
-        limits: Limits,
+        limits: FileLimits,
         *,
         unused_ms: int,
         strip_location: bool,

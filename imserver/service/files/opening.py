@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imserver.service.engine import Engine
-    from imserver.store.files.uploaded import Limits
+    from imserver.store.files.uploaded import FileLimits
 
 
 class FileService:
@@ -41,7 +41,7 @@ class FileService:
 def open_files(
     engine: Engine,
     folder: Path | None,
-    limits: Limits,
+    limits: FileLimits,
     *,
     unused_hours: float,
     strip_location: bool,

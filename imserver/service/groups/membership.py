@@ -25,7 +25,7 @@ from imserver.domain.model import (
 from imserver.domain.requested import page_limit
 from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.notices import Notice, announce
-from imserver.store import bans, group_lists, reading, rosters
+from imserver.store import bans, group_lists, group_views, rosters
 from imserver.store.group_care import find_care
 
 if TYPE_CHECKING:
@@ -184,9 +184,9 @@ async def get_members(engine: Engine, caller: Caller, request: OfGroup) -> bytes
     return encode_json(await engine.reader.ask(ask, by=caller.user_id, heavy=True))
 
 
-async def _view(engine: Engine, caller: Caller, request: GroupRef) -> reading.GroupView:
+async def _view(engine: Engine, caller: Caller, request: GroupRef) -> group_views.GroupView:
     view = await engine.reader.ask(
-        lambda db: reading.find_group(db, request.group_id), by=caller.user_id, heavy=True
+        lambda db: group_views.find_group(db, request.group_id), by=caller.user_id, heavy=True
     )
     if view is None or all(user != caller.user_id for user, *_ in view.members):
         raise no_such_group()

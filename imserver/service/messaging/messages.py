@@ -23,7 +23,7 @@ from imserver.domain.model import (
 )
 from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
 from imserver.service.groups.membership import no_such_group
-from imserver.store import acknowledging, reading, rosters
+from imserver.store import acknowledging, reading, rosters, viewing
 from imserver.store.retention import removed
 
 if TYPE_CHECKING:
@@ -158,11 +158,11 @@ class Send(Change[_Stored, bytes]):
         if known.digest != digest:
             raise ApiError(Code.CONFLICT)
         tx.flush()
-        row = reading.find_row(tx.db, known.seq)
+        row = viewing.find_row(tx.db, known.seq)
         if row is None:  # it was removed; what it was is in the request
             failed = removed.has_failed(tx.db, uid, known.seq)
             return self._message(known.seq, known.sent_ms, FAILED if failed else _SENT)
-        return reading.views(tx.db, uid, [row])[0]
+        return viewing.views(tx.db, uid, [row])[0]
 
     def _message(self, seq: int, sent_ms: int, status: str = _SENT) -> Message:
         return Message(
@@ -188,7 +188,7 @@ async def get_message(engine: Engine, caller: Caller, request: GetMessage) -> by
         None
         if seq is None
         else await engine.reader.ask(
-            lambda db: reading.find_message(db, seq, caller.user_id), by=caller.user_id
+            lambda db: viewing.find_message(db, seq, caller.user_id), by=caller.user_id
         )
     )
     if message is None:
@@ -234,7 +234,7 @@ class Acknowledge(Change[_News, bytes]):
             ApiError: `not_found` for what is not the caller's to see, `forbidden` for their own.
         """
         uid = tx.find_user(self._user_id)
-        row = None if uid is None else reading.find_row(tx.db, self._seq)
+        row = None if uid is None else viewing.find_row(tx.db, self._seq)
         if uid is None or row is None or not reading.covers(tx.db, uid, row.cid, self._seq):
             raise ApiError(Code.NOT_FOUND, "There is no such message")
         to_self = row.low_uid is not None and row.low_uid == row.high_uid

@@ -9,7 +9,7 @@ from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import encode_json
 from imserver.domain.model import message_id, parse_message_id
 from imserver.domain.requested import SyncOffline, page_limit
-from imserver.store import reading
+from imserver.store import reading, syncing
 
 if TYPE_CHECKING:
     from imserver.service.engine import Caller, Engine
@@ -31,7 +31,7 @@ async def sync_offline(engine: Engine, caller: Caller, request: SyncOffline) -> 
     newest, page = await engine.reader.ask(
         lambda db: (
             reading.newest_seq(db),
-            reading.sync_page(
+            syncing.sync_page(
                 db,
                 caller.user_id,
                 after=after,

@@ -49,7 +49,7 @@ class _Removed(NamedTuple):
     now_ms: int
 
 
-class Remove(Change[_Removed, removal.Piece]):
+class RemovePiece(Change[_Removed, removal.Piece]):
     """Remove one piece, and tell the senders of what nobody had got."""
 
     __slots__ = ("_choose",)
@@ -132,7 +132,7 @@ class Retention:
         try:
             while more:
                 most, rest = self._share()
-                piece = await self._engine.write(Remove(partial(choose, most=most)))
+                piece = await self._engine.write(RemovePiece(partial(choose, most=most)))
                 messages, lost, more = piece
                 removals.messages += messages
                 removals.failed += len(lost)

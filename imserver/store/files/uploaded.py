@@ -85,7 +85,7 @@ class StoredFile(NamedTuple):
     shown: int = 0  # there are a thumbnail and a preview
 
 
-class Limits(NamedTuple):
+class FileLimits(NamedTuple):
     """How much may be kept, in bytes; 0: any amount."""
 
     file: int
@@ -103,7 +103,7 @@ def refuse_larger(size: int, limit: int, name: str) -> None:
         raise ApiError(Code.TOO_LARGE, f"The limit files.{name} is {limit / 1e6:g}")
 
 
-def add(tx: Transaction, user_id: str, file: StoredFile, limits: Limits) -> StoredFile:
+def add(tx: Transaction, user_id: str, file: StoredFile, limits: FileLimits) -> StoredFile:
     """Note a new file of a user.
 
     Raises:

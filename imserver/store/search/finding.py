@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import apsw
 import msgspec
 
-from imserver.store import queries, reading
+from imserver.store import message_rows, queries, reading, viewing
 from imserver.store.search import documents
 from imserver.store.search.parts import empty_part, matching, part_of
 from imserver.store.search.terms import expression, find_ranges
@@ -156,8 +156,10 @@ class _Search:
                 following = hits[-1][0]
                 break
             hits.append((seq, ranges))
-        rows = [reading.Row(*reading.one(self._db, queries.MESSAGE_BY_SEQ, seq)) for seq, _ in hits]
-        views = reading.views(self._db, self._uid, rows)
+        rows = [
+            message_rows.Row(*reading.one(self._db, queries.MESSAGE_BY_SEQ, seq)) for seq, _ in hits
+        ]
+        views = viewing.views(self._db, self._uid, rows)
         return Found(
             [(view, ranges) for view, (_, ranges) in zip(views, hits, strict=True)], following
         )

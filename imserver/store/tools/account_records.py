@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from imserver.domain.passwords import is_bearable
-from imserver.store.tools.lines import Record, Target
+from imserver.store.lines import Record, Target
 
 # An export must not tell where users are logged in from. After an import everybody logs in again.
 TOKENS_LEFT_OUT: Final = dict.fromkeys(
@@ -19,7 +19,7 @@ TOKENS_LEFT_OUT: Final = dict.fromkeys(
 )  # fmt: skip
 
 
-class Account(Record, tag="account", frozen=True, kw_only=True):
+class AccountLine(Record, tag="account", frozen=True, kw_only=True):
     """Who may log in, and the hash of their password."""
 
     COLUMNS = (
@@ -43,7 +43,7 @@ class Account(Record, tag="account", frozen=True, kw_only=True):
     password_ms: int
 
     @classmethod
-    def of(cls, *row: Any) -> Account:
+    def of(cls, *row: Any) -> AccountLine:
         """See `Record`."""
         user, password, administrator, disabled, must_change, created_ms, password_ms = row
         return cls(
@@ -73,7 +73,7 @@ class Account(Record, tag="account", frozen=True, kw_only=True):
         )
 
 
-class Audit(Record, tag="audit", frozen=True, kw_only=True):
+class AuditLine(Record, tag="audit", frozen=True, kw_only=True):
     """An entry of the audit log."""
 
     COLUMNS = (
@@ -94,7 +94,7 @@ class Audit(Record, tag="audit", frozen=True, kw_only=True):
     detail: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, *row: Any) -> Audit:
+    def of(cls, *row: Any) -> AuditLine:
         """See `Record`."""
         entry, at_ms, actor, action, subject, address, detail = row
         return cls(

@@ -18,12 +18,12 @@ import msgspec
 from imserver.store import reading, schema
 from imserver.store.beside import fold_wal, read_beside, require_current, sort_in_files
 from imserver.store.database import StoreError, migrate, schema_version, take_lock
+from imserver.store.lines import FORMAT, End, Header, Record, Target, UnknownUser
 from imserver.store.ownership import as_owner_of
 from imserver.store.tools import records
 from imserver.store.tools import whole_files as files
 from imserver.store.tools.backup import copy
 from imserver.store.tools.check import check
-from imserver.store.tools.lines import FORMAT, End, Header, Record, Target, UnknownUser
 from imserver.store.tools.records import KINDS
 from imserver.store.tools.restore import keep_mode
 from imserver.store.tools.user_export import SELECT_OF_USER
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from imserver.store.tools.lines import Line
+    from imserver.store.lines import Line
     from imserver.store.tools.whole_files import Progress
 
 # All runs afresh, for messages that were not appended one by one: those of a run are as far
@@ -152,7 +152,7 @@ def _export(
     lines = sum(counts.values()) + 1
     out.write(_encode(End(lines=lines)))
     db.execute("ROLLBACK")
-    return Moved(lines + 1, counts[records.User], counts[records.Message])
+    return Moved(lines + 1, counts[records.UserLine], counts[records.MessageLine])
 
 
 def _total(db: apsw.Connection, kind: type[Record]) -> int:
@@ -240,7 +240,7 @@ class _Loading:
         self._name = name
         self._number = 0  # of the line under way
         self._whole = False
-        self._counts = dict.fromkeys((records.User, records.Message), 0)
+        self._counts = dict.fromkeys((records.UserLine, records.MessageLine), 0)
 
     def load(self, source: IO[bytes], progress: Progress) -> Moved:
         """Put every line into the database.
@@ -262,7 +262,9 @@ class _Loading:
             raise StoreError(f"{self._name} is not whole: its last line is missing")
         self._db.execute(NOTE_RUNS, {"least": LONG_RUN})
         self._db.execute("COMMIT")
-        return Moved(self._number, self._counts[records.User], self._counts[records.Message])
+        return Moved(
+            self._number, self._counts[records.UserLine], self._counts[records.MessageLine]
+        )
 
     def _lines(self, source: IO[bytes]) -> Iterator[bytes]:
         try:

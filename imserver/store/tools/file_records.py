@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from imserver.store.tools.lines import Record, Target
+from imserver.store.lines import Record, Target
 
 
 class File(Record, tag="file", frozen=True, kw_only=True):

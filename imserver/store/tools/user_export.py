@@ -7,51 +7,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from imserver.store.tools import records
-from imserver.store.tools.account_records import Account, Audit
+from imserver.store.tools import group_records, records
+from imserver.store.tools.account_records import AccountLine, AuditLine
 from imserver.store.tools.file_records import Attachment, File
 
 if TYPE_CHECKING:
-    from imserver.store.tools.lines import Record
+    from imserver.store.lines import Record
 
 # The rows of each kind, as its `SELECT` gives them. `:uid` and `:user` say whose.
 SELECT_OF_USER: Final[dict[type[Record], str]] = {
-    records.User: "SELECT uid, user_id, created_ms FROM user WHERE uid = :uid",
+    records.UserLine: "SELECT uid, user_id, created_ms FROM user WHERE uid = :uid",
     # Without the password's hash: it is nobody's to take away.
-    Account: """
+    AccountLine: """
         SELECT :user, NULL, administrator, disabled, must_change, created_ms, password_ms
         FROM account WHERE uid = :uid
     """,
-    records.Direct: f"""
-        SELECT c.cid, l.user_id, h.user_id, {records.REMOVED}
+    group_records.Direct: f"""
+        SELECT c.cid, l.user_id, h.user_id, {group_records.REMOVED}
         FROM member m JOIN conversation c ON c.cid = m.cid
         JOIN user l ON l.uid = c.low_uid JOIN user h ON h.uid = c.high_uid
         WHERE m.uid = :uid ORDER BY c.cid
     """,
-    records.Group: f"""
+    group_records.GroupLine: f"""
         SELECT g.cid, g.group_id, g.name, g.description, g.created_ms, g.updated_ms, g.closed,
-               g.private, g.keep_ms, {records.REMOVED}
+               g.private, g.keep_ms, {group_records.REMOVED}
         FROM member m JOIN "group" g ON g.cid = m.cid JOIN conversation c ON c.cid = g.cid
         WHERE m.uid = :uid ORDER BY g.cid
     """,
-    records.Invitation: """
+    group_records.InvitationLine: """
         SELECT v.cid, u.user_id, b.user_id, v.invited_ms
         FROM invitation v JOIN user u ON u.uid = v.uid JOIN user b ON b.uid = v.by_uid
         WHERE v.uid = :uid OR v.by_uid = :uid ORDER BY v.uid, v.cid
     """,
-    records.Barred: """
+    group_records.Barred: """
         SELECT n.cid, u.user_id, b.user_id, n.banned_ms
         FROM ban n JOIN user u ON u.uid = n.uid JOIN user b ON b.uid = n.by_uid
         WHERE n.uid = :uid OR n.by_uid = :uid ORDER BY n.cid, n.uid
     """,
-    records.Member: """
+    group_records.MemberLine: """
         SELECT m.cid, :user, m.role, m.joined_ms, m.ordinal, m.delivered_seq, m.read_seq,
                (SELECT json_group_array(json_array(i.from_seq, i.to_seq))
                 FROM (SELECT from_seq, to_seq FROM membership
                       WHERE uid = m.uid AND cid = m.cid ORDER BY from_seq) i)
         FROM member m WHERE m.uid = :uid ORDER BY m.cid
     """,
-    records.Message: """
+    records.MessageLine: """
         SELECT m.seq, m.cid, u.user_id, m.type, m.content, m.sent_ms, m.event
         FROM membership i
         JOIN message m ON m.cid = i.cid AND m.seq >= i.from_seq
@@ -85,7 +85,7 @@ SELECT_OF_USER: Final[dict[type[Record], str]] = {
         SELECT :user, seq, noted_seq, removed_ms FROM failed WHERE uid = :uid ORDER BY seq
     """,
     # Where others were when they did something to them is the others' affair.
-    Audit: """
+    AuditLine: """
         SELECT entry, at_ms, actor, action, subject, iif(actor IS :user, address, ''), detail
         FROM audit WHERE actor = :user OR subject = :user ORDER BY entry
     """,
