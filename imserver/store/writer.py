@@ -29,7 +29,7 @@ import trio
 from imserver.domain.errors import ApiError, Code
 from imserver.store.database import STORAGE_FAILURES, STORE_FAILURES, StoreGoneError
 from imserver.store.transaction import Transaction
-from imserver.store.worker import Worker
+from imserver.store.writer_thread import Worker
 from imserver.tally import SECONDS, WRITES, Histogram
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import threading
 import pytest
 import trio
 
-from imserver.store.worker import Worker
+from imserver.store.writer_thread import Worker
 
 
 async def test_what_a_function_returns_or_raises_comes_back() -> None:
