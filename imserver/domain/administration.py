@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class ListUsers(Struct, frozen=True):
-    """Users in the order of their ids: those that begin with `prefix`, after `after`."""
+    """A page of users by id: those that begin with `prefix` and come after `after`."""
 
     prefix: str | None = None
     after: str | None = None
@@ -27,7 +27,7 @@ class UserRef(Struct, frozen=True):
 
 
 class AddUser(Struct, frozen=True):
-    """A new account; without a password it gets one for one login."""
+    """A new account. Without a password, the server makes one for one login."""
 
     user_id: str
     password: str | None = None
@@ -35,7 +35,7 @@ class AddUser(Struct, frozen=True):
 
 
 class UpdateUser(Struct, frozen=True):
-    """What an account may do from now on; what is absent stays."""
+    """What an account may do from now on. An absent field changes nothing."""
 
     user_id: str
     administrator: bool | None = None
@@ -43,21 +43,21 @@ class UpdateUser(Struct, frozen=True):
 
 
 class SetPassword(Struct, frozen=True):
-    """Another password for an account; without one it gets one for one login."""
+    """A new password for an account. If it is absent, the server makes one for one login."""
 
     user_id: str
     password: str | None = None
 
 
 class UserSessionRef(Struct, frozen=True):
-    """A token of a user's, by its id."""
+    """A token of a user, by its id."""
 
     user_id: str
     token_id: str
 
 
 class ReadAudit(Struct, frozen=True):
-    """Entries before one, the newest first, or after one, the oldest first; all or some."""
+    """Audit entries: before `before`, newest first, or after `after`, oldest first."""
 
     before: int | None = None
     after: int | None = None
@@ -86,7 +86,7 @@ class AccountState(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    """A user. `account` is null without one; `created_at` is null if nobody named them yet."""
+    """A user. `account` is null if they have none, `created_at` if nobody has named them yet."""
 
     user_id: str
     created_at: str | None
@@ -108,14 +108,14 @@ class OneUser(Struct, frozen=True):
 
 
 class UserWithPassword(Struct, frozen=True, omit_defaults=True):
-    """One user, and the password for one login that was made for them: it is told this once."""
+    """One user and, if the server made one, their password for one login. Shown only here."""
 
     user: User
     password: str | None = None
 
 
 class UserSession(Struct, frozen=True):
-    """One token of a user's: where it was asked for, and how it is used."""
+    """One token of a user: where it was issued, and how it is used."""
 
     token_id: str
     device: str
@@ -128,7 +128,7 @@ class UserSession(Struct, frozen=True):
 
 
 class Connection(Struct, frozen=True, omit_defaults=True):
-    """One open WebSocket of a user's, and the token that it rests on if it rests on one."""
+    """One open WebSocket of a user, and the token that it logged in with, if any."""
 
     address: str
     connected_at: str
@@ -136,7 +136,7 @@ class Connection(Struct, frozen=True, omit_defaults=True):
 
 
 class UserSessions(Struct, frozen=True):
-    """A user's tokens and WebSockets, each oldest first."""
+    """A user's tokens and WebSockets, oldest first."""
 
     sessions: list[UserSession]
     connections: list[Connection]

@@ -8,13 +8,13 @@ from imserver.domain.model import Group, Invitation, Member, Message
 
 
 class Success(Struct, frozen=True):
-    """It is done."""
+    """The request succeeded."""
 
     success: bool = True
 
 
 class LoggedIn(Struct, frozen=True):
-    """The connection now is `user_id`'s."""
+    """The connection now belongs to `user_id`."""
 
     success: bool
     message: str
@@ -44,12 +44,13 @@ class OneMessage(Struct, frozen=True):
 class Page(Struct, frozen=True, omit_defaults=True):
     """Messages, oldest first; `has_more` is exact.
 
-    `newest_message_id`, where asked for, is the newest message of all at that moment, whoever
-    may see it: what a client that starts without a cursor resumes from once it has every page.
+    `newest_message_id` is present if it was asked for. It is the newest message on the server,
+    whoever may see it. A client that started without a cursor uses it as its cursor once it has
+    every page.
 
-    `gap` says that messages which would have come after the cursor were removed;
-    `oldest_message_id` is then the oldest that the caller can still see. `failed` are messages of
-    the caller that were removed since before anybody had them.
+    `gap` says that messages after the cursor were removed; `oldest_message_id` is then the oldest
+    that the caller can still see. `failed` lists the caller's own messages that were removed
+    before any recipient had them.
     """
 
     messages: list[Message]
@@ -88,7 +89,7 @@ class Members(Struct, frozen=True, omit_defaults=True):
 
 
 class TokenIssued(Struct, frozen=True):
-    """A token, told this once; the password may have to be changed before it is good for more."""
+    """A new token, shown only here. The password may have to be changed before other requests."""
 
     token: str
     token_id: str
@@ -98,7 +99,7 @@ class TokenIssued(Struct, frozen=True):
 
 
 class AuthSession(Struct, frozen=True):
-    """One of the caller's tokens: where it was asked for, and how it is used."""
+    """One of the caller's tokens: where it was issued, and how it is used."""
 
     token_id: str
     device: str
@@ -151,7 +152,7 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
 
 
 class StatusChange(Struct, frozen=True, omit_defaults=True):
-    """The payload of `message_status`: how far `user_id` has come with a message."""
+    """The payload of `message_status`: whether `user_id` has received or read a message."""
 
     message_id: str
     status: str

@@ -1,8 +1,7 @@
 """The closed catalogue of refusals.
 
 Every refusal that a client can see is one of `Code`. `CATALOGUE` gives each code its HTTP status, a
-default sentence, and the side that has to act. No other text reaches a client: no exception and
-no SQL.
+default sentence, and its meaning. No other text reaches a client: no exception and no SQL.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 
 class Code(StrEnum):
-    """The short string that stands in `code` beside every `error`."""
+    """The short string in `code`, beside every `error`."""
 
     INVALID_REQUEST = "invalid_request"
     UNAUTHORIZED = "unauthorized"
@@ -54,36 +53,34 @@ CATALOGUE: dict[Code, Fault] = {
     Code.WRONG_CREDENTIALS: Fault(
         401,
         "The user or the password is wrong",
-        "A login named no account, or its password was wrong; which of the two is not said.",
+        "The account does not exist, or the password is wrong. The answer does not say which.",
     ),
     Code.FORBIDDEN: Fault(
-        403, "Not allowed", "The caller is known and may not do this; a retry will not help."
+        403, "Not allowed", "The caller is known and may not do this. A retry will not help."
     ),
-    Code.NOT_FOUND: Fault(
-        404, "Not found", "There is no such thing, or it is not for the caller to see."
-    ),
+    Code.NOT_FOUND: Fault(404, "Not found", "It does not exist, or the caller may not see it."),
     Code.METHOD_NOT_ALLOWED: Fault(
-        405, "Method not allowed", "The path exists, this method on it does not."
+        405, "Method not allowed", "The path exists, but does not take this method."
     ),
     Code.TOO_SLOW: Fault(
         408,
         "The request took too long to arrive",
-        "A head or a body did not arrive in time; try again.",
+        "A head or a body did not arrive in time. Try again.",
     ),
     Code.CONFLICT: Fault(
         409,
         "The same client_msg_id was used for another message",
         "A `client_msg_id` (or `Idempotency-Key`) was used before with other content, the user has "
-        "an account already, or is the last administrator.",
+        "an account already, or the user is the last administrator.",
     ),
     Code.CURSOR_AHEAD: Fault(
         409,
         "last_message_id is newer than anything on this server",
-        "The server was restored from an older copy: forget the cursor and sync afresh.",
+        "The server was restored from an older copy. Drop the cursor and sync from the start.",
     ),
     Code.TOO_LARGE: Fault(413, "Too large", "A body or a content exceeds its documented limit."),
     Code.UNSUPPORTED_MEDIA_TYPE: Fault(
-        415, "The body must be application/json", "The body says that it is not JSON."
+        415, "The body must be application/json", "The `Content-Type` is not JSON."
     ),
     Code.UPGRADE_REQUIRED: Fault(
         426, "/ws speaks WebSocket", "A plain HTTP request was made to the WebSocket endpoint."
@@ -94,13 +91,11 @@ CATALOGUE: dict[Code, Fault] = {
     Code.RATE_LIMITED: Fault(
         429, "Too many requests", "Wait for `retry_after_ms` milliseconds and try again."
     ),
-    Code.INTERNAL: Fault(
-        500, "Internal error", "A defect of the server; it is in the server's log."
-    ),
+    Code.INTERNAL: Fault(500, "Internal error", "A defect of the server. Its log has the details."),
     Code.UNAVAILABLE: Fault(
         503,
         "The server cannot store anything at the moment",
-        "Disk full, failing store, or shutting down: nothing was stored, try again later.",
+        "The disk is full or fails, or the server is stopping. Nothing was stored. Try later.",
     ),
 }
 
@@ -134,7 +129,7 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 1011
     LOGIN_TIMEOUT = 4001  # no login in time
     HEARTBEAT_TIMEOUT = 4002  # nothing heard for too long
-    SIGNED_OUT = 4003  # the login is not good any more, or was ended: log in anew
+    SIGNED_OUT = 4003  # the login has expired or was revoked: log in again
     TOO_SLOW = 4008  # the outbox overflowed: reconnect and sync
     RATE_LIMITED = 4029  # answers with `rate_limited` were ignored
 

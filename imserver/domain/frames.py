@@ -22,7 +22,7 @@ Correlation = Annotated[str, Meta(max_length=MAX_MESSAGE_ID)] | None
 
 
 class Envelope(Struct, frozen=True, gc=False):
-    """What every frame is wrapped in; the client's `timestamp` is its own affair."""
+    """The fields around the payload of a frame. A client's `timestamp` is ignored."""
 
     type: str
     data: Raw = Raw(b"{}")
@@ -43,7 +43,7 @@ def request_frame(kind: str, payload: type[Struct]) -> type[Any]:
 
 _encoder = msgspec.json.Encoder()
 encode_json = _encoder.encode
-DONE: Final = encode_json(Success(True))  # the answer of what only succeeds
+DONE: Final = encode_json(Success(True))  # the answer of operations that return nothing
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 
 ERROR_TYPE: Final = "error"
@@ -89,7 +89,7 @@ def refusal(error: ApiError) -> bytes:
 
 
 def frame(kind: str, data: bytes, time_ms: int, correlation: str | None = None) -> bytes:
-    """A whole frame: `data` is JSON already; `correlation` is echoed as `message_id`."""
+    """A whole frame. `data` is JSON; `correlation` is echoed as `message_id`."""
     if correlation is None:
         return b"".join((_opening(kind), data, _time(time_ms), b"}"))
     echo = encode_json(correlation)
@@ -101,19 +101,19 @@ def _opening(kind: str) -> bytes:
     return b'{"type":"%b","data":' % kind.encode()
 
 
-@lru_cache(maxsize=8)  # all that a batch says is said at one time or two
+@lru_cache(maxsize=8)  # the frames of one batch share one or two times
 def _time(time_ms: int) -> bytes:
     return b',"timestamp":%d' % time_ms
 
 
 def push_of(message: Message, encoded: bytes) -> bytes:
-    """The push that carries a new message, which is encoded already."""
+    """The push of a new message; `encoded` is its JSON."""
     kind = NEW_MESSAGE if message.group_id is None else NEW_GROUP_MESSAGE
     return frame(kind, encoded, message.timestamp, message.id)
 
 
 def sent_answer(identifier: str, encoded: bytes) -> bytes:
-    """The answer to a send, as `Sent` describes it, around a message that is encoded already."""
+    """The answer to a send (see `Sent`); `encoded` is the JSON of the message."""
     return b'{"success":true,"message_id":"%b","message":%b}' % (identifier.encode(), encoded)
 
 
@@ -123,12 +123,12 @@ def invitation_push(invitation: Invitation, time_ms: int) -> bytes:
 
 
 def status_push(change: StatusChange) -> bytes:
-    """The push that tells how far a message has come."""
+    """The push of a message's new status."""
     return frame(MESSAGE_STATUS, encode_json(change), change.timestamp)
 
 
 def decode_payload(decoder: msgspec.json.Decoder[Any], data: Raw) -> Any:
-    """Decode the payload of a frame with its operation's decoder; `null` means empty.
+    """Decode the payload of a frame with its operation's decoder; `null` is an empty object.
 
     Raises:
         ApiError: `invalid_request`.

@@ -1,4 +1,4 @@
-"""Request and answer payloads for those who look after a group; see `frames`."""
+"""Request and answer payloads for the owner and admins of a group; see `frames`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class OfGroup(Struct, frozen=True):
-    """A page of a list that a group has: the first one, or that behind a cursor."""
+    """A page of one of a group's lists: the first page, or the one after a cursor."""
 
     group_id: str
     cursor: str | None = None
@@ -19,7 +19,7 @@ class OfGroup(Struct, frozen=True):
 
 
 class Ban(Struct, frozen=True):
-    """A user who may not join a group, and who said so."""
+    """A user who may not join a group, and who banned them."""
 
     user_id: str
     banned_by: str
@@ -34,7 +34,7 @@ class Bans(Struct, frozen=True, omit_defaults=True):
 
 
 class SentInvitation(Struct, frozen=True):
-    """An invitation to a group that its user has neither taken nor declined."""
+    """An invitation to a group that its user has neither accepted nor declined."""
 
     user_id: str
     invited_by: str

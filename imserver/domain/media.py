@@ -1,4 +1,4 @@
-"""Types of files, and names of them that no client stumbles over."""
+"""Types of files, and file names that every client can handle."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from unicodedata import category, normalize
 from urllib.parse import quote
 
 MAX_NAME: Final = 200  # characters
-MAX_NAME_BYTES: Final = 255  # as most file systems have it
+MAX_NAME_BYTES: Final = 255  # the limit of most file systems
 ANY_TYPE: Final = "application/octet-stream"
 
-# What a browser may show by itself. Nothing in them is run: no SVG, no HTML, no XML, no PDF.
+# Types that a browser may show. None of them can run code: no SVG, no HTML, no XML, no PDF.
 PICTURES: Final = frozenset(
     {"image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic", "image/bmp"}
 )
@@ -24,10 +24,10 @@ _RESERVED: Final = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 def clean_name(name: str) -> str:
-    """A name for a file, as it may be shown and saved; "file" where nothing is left of it.
+    """A file name that is safe to show and to save; "file" if nothing is left of it.
 
-    Folders, control and formatting characters (U+202E among them) go; so do dots and spaces at
-    the ends. A long name keeps its extension.
+    Folders, control and formatting characters (U+202E among them) are removed, and dots and
+    spaces at both ends. A long name is cut, but keeps its extension.
     """
     name = normalize("NFC", name).replace("\\", "/").rpartition("/")[2]
     name = "".join(
@@ -54,7 +54,7 @@ def _size(text: str) -> int:
 
 
 def disposition(name: str, *, inline: bool) -> str:
-    """`Content-Disposition` (RFC 6266): a name in ASCII for old clients, and the real one."""
+    """`Content-Disposition` (RFC 6266): an ASCII name for old clients, and the real name."""
     plain = name.encode("ascii", "replace").decode().replace("?", "_")
     plain = plain.replace("\\", "_").replace('"', "_").replace("%", "_")
     kind = "inline" if inline else "attachment"

@@ -1,4 +1,4 @@
-"""The things that a messenger is about, as clients see them, and the grammar of their names.
+"""Messages, groups and users as clients see them, and the form of their ids.
 
 Field names and their order are those of the API document. Times are integer milliseconds since
 the epoch in messages, RFC 3339 UTC in groups.
@@ -21,9 +21,9 @@ MAX_USER_ID: Final = 64  # characters
 MAX_CLIENT_MSG_ID: Final = 128  # characters
 MAX_GROUP_NAME: Final = 128  # characters
 MAX_GROUP_DESCRIPTION: Final = 1024  # characters
-FIRST_ADMINISTRATOR: Final = "admin"  # of a server with accounts that had none
-SYSTEM_USER: Final = "system"  # the sender of system messages; nobody may be called so
-FAILED: Final = "failed"  # the status of what was removed before anybody had it
+FIRST_ADMINISTRATOR: Final = "admin"  # created on a server in `token` mode without accounts
+SYSTEM_USER: Final = "system"  # the sender of system messages; no user may have this id
+FAILED: Final = "failed"  # the status of a message that was removed before delivery
 DAY_MS: Final = 86_400_000
 MIN_RETENTION_DAYS: Final = 0.001  # a minute and a half
 MAX_RETENTION_DAYS: Final = 36_500
@@ -51,9 +51,9 @@ class Grant(NamedTuple):
 
     user_id: str  # well formed; "" is nobody
     administrator: bool = False
-    expires: int | None = None  # milliseconds since the epoch; None: it holds until it is withdrawn
+    expires: int | None = None  # milliseconds since the epoch; None: never
     token_id: str = ""  # of a token of the caller's own account
-    must_change: bool = False  # all that is allowed is to change the password
+    must_change: bool = False  # the caller may only change the password
 
 
 NOBODY: Final = Grant("")
@@ -73,7 +73,7 @@ class Role(IntEnum):
 
 
 class Level(IntEnum):
-    """How far a message has come with one recipient; each level includes those below it."""
+    """A message's status for one recipient. Each level includes the levels below it."""
 
     SENT = 0
     DELIVERED = 1
@@ -86,26 +86,26 @@ class Level(IntEnum):
 
 
 class Peer(Struct, frozen=True):
-    """Who is at the other end of a connection or, behind a reverse proxy, of a request."""
+    """The other end of a connection or, behind a reverse proxy, of a request."""
 
-    address: str = ""  # of the client, as far as it is known; "": it came by a Unix socket
-    proxied: bool = False  # a listed proxy brought it: what that says of its client is believed
-    operator: bool = False  # it came by the control socket, open to the server's own account alone
+    address: str = ""  # the client's, as far as known; "": it came by a Unix socket
+    proxied: bool = False  # it came through a trusted proxy, whose headers are believed
+    operator: bool = False  # it came by the control socket, open to the server's account only
     os_user: str = ""  # the operator's name on this machine
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
-    """What a system message tells, for programs."""
+    """What a system message reports, for programs."""
 
     kind: str  # created, join, leave, added, removed, role, transfer, updated, dissolved
-    user_id: str  # whom it concerns
-    by: str  # who did it
-    role: str | None = None  # the new one, where it is about that
-    user_ids: list[str] | None = None  # all whom it concerns, where they are several
+    user_id: str  # the user concerned
+    by: str  # the user who did it
+    role: str | None = None  # the new role, if `kind` is `role`
+    user_ids: list[str] | None = None  # all users concerned, if there are several
 
 
 class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A message as its recipients see it: `receiver_id` or `group_id`, never both."""
+    """A message as its recipients see it. It has `receiver_id` or `group_id`, never both."""
 
     id: str
     sender_id: str
@@ -119,7 +119,7 @@ class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Group(Struct, frozen=True, omit_defaults=True):
-    """A group; `members` are the others than the owner, in the order in which they came."""
+    """A group. `members` are all except the owner, in the order in which they joined."""
 
     id: str
     name: str
@@ -129,11 +129,11 @@ class Group(Struct, frozen=True, omit_defaults=True):
     created_at: str
     updated_at: str
     private: bool = False  # joining needs an invitation
-    retention_days: float = 0  # how long it keeps messages; 0: as long as the server does
+    retention_days: float = 0  # how long it keeps messages; 0: as long as the server
 
 
 class Invitation(Struct, frozen=True):
-    """Leave to join a private group."""
+    """Permission to join a private group."""
 
     group_id: str
     name: str
@@ -152,29 +152,29 @@ class Member(Struct, frozen=True):
 
 
 def message_id(seq: int) -> str:
-    """The id of the message that has place `seq` in the server's one order."""
+    """The id of the message with number `seq` in the server's order."""
     return f"{MESSAGE_PREFIX}{seq}"
 
 
 def parse_message_id(text: str) -> int | None:
-    """The place of a message in the server's order; None if `text` cannot be a message id."""
+    """The number of a message in the server's order; None if `text` is not a message id."""
     digits = text.removeprefix(MESSAGE_PREFIX)
     if digits == text or not digits.isascii() or not digits.isdigit() or len(digits) > 19:
         return None
     seq = int(digits)
-    # Only one spelling counts: msg_007 names nothing.
+    # An id has one spelling only: msg_007 is not an id.
     return seq if seq <= MAX_SEQ and str(seq) == digits else None
 
 
 def is_unseen(character: str) -> bool:
-    """Whether a character leaves no mark: with it, two names could look the same."""
+    """Whether a character is invisible. Two names that differ by it would look the same."""
     point = ord(character)
     at = bisect_right(_UNSEEN, (point, MAX_SEQ)) - 1
     return at >= 0 and point <= _UNSEEN[at][1]
 
 
 def is_one_line(text: str) -> bool:
-    """Whether a text has no control character and no break of a line."""
+    """Whether a text has no control characters and no line breaks."""
     return text.isprintable() or not any(
         unicodedata.category(character) in _BREAKS for character in text
     )
@@ -190,7 +190,7 @@ def check_user_id(user_id: str, name: str = "user_id") -> str:
     """
     if not 1 <= len(user_id) <= MAX_USER_ID:
         raise ApiError(Code.INVALID_REQUEST, f"{name} must have 1 to {MAX_USER_ID} characters")
-    # Nearly all ids are printable ASCII, and that is one C call each.
+    # Fast path: nearly all ids are printable ASCII.
     if not (user_id.isascii() and user_id.isprintable() and " " not in user_id):
         for character in user_id:
             if unicodedata.category(character) in _NOT_IN_IDS or is_unseen(character):
@@ -204,5 +204,5 @@ def check_user_id(user_id: str, name: str = "user_id") -> str:
 
 
 def rfc3339(time_ms: int) -> str:
-    """A time as groups show it: UTC, to the second, with `Z`."""
+    """A time in the format of groups: UTC, in whole seconds, with `Z`."""
     return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""What a password may be, and when two are the same."""
+"""Rules for passwords, and how they are compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imserver.domain.errors import ApiError, Code
 MIN_PASSWORD: Final = 8  # characters
 MAX_PASSWORD: Final = 1024  # bytes in UTF-8
 
-# What one login may cost. RFC 9106 section 4 recommends 64 MiB, 3 passes and 4 lanes.
+# Limits for the cost of one login. RFC 9106 section 4 recommends 64 MiB, 3 passes and 4 lanes.
 MAX_MEMORY: Final = 64 * 1024  # KiB
 MAX_PASSES: Final = 4
 MAX_LANES: Final = 4
@@ -24,7 +24,7 @@ _HASH: Final = re.compile(
 def normal(password: str) -> str:
     """The form in which passwords are compared: NFKC (NIST SP 800-63B, section 5.1.1.2).
 
-    So however a keyboard or an input method puts the same characters, they are the same.
+    Keyboards and input methods encode the same characters in different ways.
 
     Raises:
         ApiError: `too_large`.
@@ -37,7 +37,7 @@ def normal(password: str) -> str:
 
 
 def is_bearable(known: str) -> bool:
-    """Whether a text is a password's hash (Argon2id, PHC string format) that a login can afford."""
+    """Whether a text is an Argon2id hash (PHC string format) whose cost is within the limits."""
     found = _HASH.fullmatch(known)
     if found is None:
         return False
@@ -46,7 +46,7 @@ def is_bearable(known: str) -> bool:
 
 
 def check_password(password: str, name: str = "password") -> str:
-    """Return `password` if it may become one.
+    """Return `password` if it may be a new password.
 
     Raises:
         ApiError: `invalid_request`, naming the field `name`, or `too_large`.

@@ -10,7 +10,7 @@ _MOST_DIGITS: Final = 18
 
 
 class Slice(NamedTuple):
-    """What is answered, and with which status."""
+    """The part to send, and the status of the answer."""
 
     status: int  # 200, 206, 304 or 416
     start: int
@@ -30,7 +30,7 @@ def choose(
     if_range: str | None = None,
     if_none_match: str | None = None,
 ) -> Slice:
-    """What of `size` bytes to answer. Several ranges, and such as make no sense, are ignored."""
+    """The part of `size` bytes to send. Several ranges, or invalid ones, are ignored."""
     whole = Slice(200, 0, size)
     if if_none_match is not None:
         tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

@@ -1,7 +1,6 @@
 """What requests carry, except those of `administration`, `groups` and `searches`.
 
-They are checked here, once, for shape; what they may do is for `service` to say. Unknown fields
-are ignored.
+Decoding checks types; `service` checks values and permissions. Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ MAX_LIMIT: Final = 200  # things on a page
 DEFAULT_LIMIT: Final = 50
 
 
-def _said(**schema: Any) -> Meta:
-    """What the OpenAPI document says of a value. `service` sees to it, in its own words."""
+def _schema(**schema: Any) -> Meta:
+    """What the OpenAPI document says of a value. `service` checks it, with its own sentence."""
     return Meta(extra_json_schema=schema)
 
 
-_UserId = Annotated[str, _said(minLength=1, maxLength=MAX_USER_ID)]
-_ClientMsgId = Annotated[str, _said(maxLength=MAX_CLIENT_MSG_ID)]
-_Type = Annotated[str, _said(enum=[*MESSAGE_TYPES, ""])]
-_Status = Annotated[str, _said(enum=["delivered", "read"])]
-_Role = Annotated[str, _said(enum=["admin", "member"])]
-_Name = Annotated[str, _said(minLength=1, maxLength=MAX_GROUP_NAME)]
-_Description = Annotated[str, _said(maxLength=MAX_GROUP_DESCRIPTION)]
+_UserId = Annotated[str, _schema(minLength=1, maxLength=MAX_USER_ID)]
+_ClientMsgId = Annotated[str, _schema(maxLength=MAX_CLIENT_MSG_ID)]
+_Type = Annotated[str, _schema(enum=[*MESSAGE_TYPES, ""])]
+_Status = Annotated[str, _schema(enum=["delivered", "read"])]
+_Role = Annotated[str, _schema(enum=["admin", "member"])]
+_Name = Annotated[str, _schema(minLength=1, maxLength=MAX_GROUP_NAME)]
+_Description = Annotated[str, _schema(maxLength=MAX_GROUP_DESCRIPTION)]
 _Days = Annotated[
     float,
-    _said(anyOf=[{"const": 0}, {"minimum": MIN_RETENTION_DAYS, "maximum": MAX_RETENTION_DAYS}]),
+    _schema(anyOf=[{"const": 0}, {"minimum": MIN_RETENTION_DAYS, "maximum": MAX_RETENTION_DAYS}]),
 ]
-_Limit = Annotated[int, _said(minimum=1, maximum=MAX_LIMIT)]
+_Limit = Annotated[int, _schema(minimum=1, maximum=MAX_LIMIT)]
 
 
 class Nothing(Struct, frozen=True):
@@ -49,7 +48,7 @@ class Nothing(Struct, frozen=True):
 
 
 class Login(Struct, frozen=True):
-    """Say who this connection is."""
+    """Log a WebSocket in."""
 
     user_id: str | None = None
     token: str | None = None
@@ -63,7 +62,7 @@ class Heartbeat(Struct, frozen=True):
 
 
 class SendMessage(Struct, frozen=True, gc=False):
-    """A message to one user or to a group; `group_id` wins where both are given."""
+    """A message to one user or to a group. `group_id` wins if both are given."""
 
     content: str | None = None
     receiver_id: str | None = None
@@ -79,7 +78,7 @@ class GetMessage(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """Say how far a message has come; `cumulative` means all before it in its conversation too."""
+    """Acknowledge a message. `cumulative` includes all before it in its conversation."""
 
     message_id: str
     status: _Status
@@ -87,7 +86,7 @@ class Ack(Struct, frozen=True):
 
 
 class SyncOffline(Struct, frozen=True):
-    """The messages after a cursor, or all that are not acknowledged."""
+    """The messages after a cursor, or all that are not yet acknowledged."""
 
     last_message_id: str | None = None
     limit: _Limit | None = None
@@ -96,7 +95,7 @@ class SyncOffline(Struct, frozen=True):
 
 
 class CreateGroup(Struct, frozen=True):
-    """A new group of the caller and `members`."""
+    """A new group with the caller and `members`."""
 
     name: _Name | None = None
     description: _Description | None = None
@@ -106,7 +105,7 @@ class CreateGroup(Struct, frozen=True):
 
 
 class UpdateGroup(Struct, frozen=True):
-    """New properties of a group; what is absent stays."""
+    """New properties of a group. An absent field changes nothing."""
 
     group_id: str
     name: _Name | None = None
@@ -116,14 +115,14 @@ class UpdateGroup(Struct, frozen=True):
 
 
 class AddMembers(Struct, frozen=True):
-    """Users to be let into a group."""
+    """Users to add to a group."""
 
     group_id: str
     members: list[_UserId]
 
 
 class MemberRef(Struct, frozen=True):
-    """A user in, or about to be in, a group."""
+    """A group and a user."""
 
     group_id: str
     user_id: _UserId
@@ -138,7 +137,7 @@ class SetRole(Struct, frozen=True):
 
 
 class Paged(Struct, frozen=True):
-    """A page of a list: the first one, or that behind a cursor."""
+    """A page of a list: the first page, or the one after a cursor."""
 
     cursor: str | None = None
     limit: _Limit | None = None
@@ -151,7 +150,7 @@ class GroupRef(Struct, frozen=True):
 
 
 class PasswordLogin(Struct, frozen=True):
-    """A user's password, and on what device it is given."""
+    """A login with a password, and the device that it comes from."""
 
     user_id: str
     password: str
@@ -160,7 +159,7 @@ class PasswordLogin(Struct, frozen=True):
 
 
 class ChangePassword(Struct, frozen=True):
-    """The caller's password, and the one that it is to be."""
+    """The caller's old and new password."""
 
     old_password: str
     new_password: str
@@ -173,7 +172,7 @@ class SessionRef(Struct, frozen=True):
 
 
 def page_limit(limit: int | None) -> int:
-    """How many things a page has at the most, as asked for or by default.
+    """The most entries that a page may have: as asked for, or the default.
 
     Raises:
         ApiError: `invalid_request`.

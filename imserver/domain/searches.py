@@ -1,4 +1,4 @@
-"""What a search asks for, and what it answers."""
+"""The request and the answer of a search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UserId = Annotated[str, Meta(max_length=MAX_USER_ID)]
 
 
 class SearchMessages(Struct, frozen=True):
-    """Messages that the caller may see and that have what is looked for; newest first."""
+    """Search the messages that the caller may see, newest first."""
 
     q: Annotated[str, Meta(max_length=MAX_QUERY)] | None = None
     user_id: _UserId | None = None
@@ -32,14 +32,14 @@ class SearchMessages(Struct, frozen=True):
 
 
 class Hit(Struct, frozen=True):
-    """A message, and where its content has what was looked for, in UTF-16 code units."""
+    """A message that was found. `ranges` are the matches in its content, in UTF-16 code units."""
 
     message: Message
     ranges: list[tuple[int, int]]
 
 
 class Hits(Struct, frozen=True, omit_defaults=True):
-    """A page of a search; `next` is the `cursor` of the following one, if there may be more."""
+    """A page of a search. `next` is the cursor of the next page, if there may be one."""
 
     hits: list[Hit]
     next: str | None = None

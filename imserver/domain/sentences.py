@@ -11,7 +11,7 @@ _MOST_NAMED: Final = 5  # users in one sentence
 
 
 def added(by: str, users: Sequence[str]) -> str:
-    """Somebody let users into a group. The event names all of them, the sentence a few."""
+    """A user added others to a group. The event names all of them, the sentence a few."""
     if len(users) == 1:
         return f"{by} added {users[0]}"
     if len(users) <= _MOST_NAMED:
