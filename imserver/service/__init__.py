@@ -1,1 +1,1 @@
-"""Each operation, written once: check, store, publish."""
+"""Each operation, written once for both transports: check, store, publish."""

@@ -1,7 +1,7 @@
-"""How much each user and each address may ask for. Off, it costs one comparison a request.
+"""Rate limits for users and addresses. If they are off, a request costs one comparison.
 
-Each operation draws on one budget: sending is counted apart from everything else, and sync has a
-budget of its own, so that a client that comes back after a while is not held up by its backlog.
+Each operation draws on one budget. Sends have a budget of their own. So have pages of sync, so that
+a client that returns can fetch its backlog and still make other requests.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Budget(Enum):
 
     MESSAGES = "messages"  # a user's sends
     SYNCS = "syncs"  # a user's pages of sync
-    REQUESTS = "requests"  # everything else a user asks for, or somebody who is not logged in
-    LOGINS = "logins"  # of all users together, and before that of an address
+    REQUESTS = "requests"  # all other requests, also those without a login
+    LOGINS = "logins"  # of one address, then of all users together
 
 
 class Admission:
@@ -39,9 +39,9 @@ class Admission:
         address_users: int = 10,
     ) -> None:
         self._limiters = {budget: RateLimiter(rate, clock) for budget, rate in rates.items()}
-        # One address must not use up what is everybody's.
+        # One address must not use up the budget of all.
         self._address_logins = RateLimiter(address_logins, clock)
-        # Of an address whose callers have proved nothing: as much as so many users have.
+        # An address whose callers are not authenticated gets as much as this many users.
         self._of_address = {
             budget: RateLimiter(
                 Rate(rate.per_second * address_users, rate.burst * address_users), clock
@@ -55,8 +55,8 @@ class Admission:
     ) -> None:
         """Draw from a budget; `address` is the client's, "" where it has none.
 
-        A caller who is nobody yet (`user_id` is "") draws on the budget of their address, and so
-        does one who has not `proved` to be that user.
+        A caller without a login (`user_id` is "") draws on the budget of their address. So does a
+        caller who has not `proved` to be that user.
 
         Raises:
             ApiError: `rate_limited`, with the time until there is enough again.
@@ -77,7 +77,7 @@ class Admission:
     def debit(
         self, budget: Budget, user_id: str, address: str, cost: int, *, proved: bool = True
     ) -> None:
-        """Charge for what a request turned out to cost, when it is done."""
+        """Charge for the cost that is known only after a request is done."""
         if user_id and budget in self._limiters and budget is not Budget.LOGINS:
             self._limiters[budget].debit(user_id, cost)
             if address and not proved:

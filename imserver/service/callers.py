@@ -1,8 +1,8 @@
-"""Who calls an operation, whether they may, and what it costs them: the same for both transports.
+"""Who calls an operation, whether they may, and what it costs; for both transports.
 
-A transport hands over what a request brings. It calls `admit`, then `charge` when the request is
-decoded, then `settle` when there is an answer. No transport looks at `Who`, at budgets or at
-passwords that must be changed itself.
+A transport calls `admit` with a request's headers or session, `charge` when the request is decoded,
+and `settle` when it has an answer. Transports check neither `Who`, nor budgets, nor passwords that
+must be changed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from imserver.service.engine import Engine, Operation
     from imserver.service.identity.modes import Head
 
-_ANSWER_BYTES: Final = 64 * 1024  # of an answer, that cost as much as one more request
+_ANSWER_BYTES: Final = 64 * 1024  # each so many bytes of an answer cost one request
 
 
 class Admissible(Protocol):
-    """What admission asks of an operation, or of a route that is none."""
+    """What admission must know of an operation, or of a route that is not one."""
 
     @property
     def who(self) -> Who:
@@ -30,21 +30,21 @@ class Admissible(Protocol):
 
     @property
     def budget(self) -> Budget:
-        """What it draws on."""
+        """The budget that it draws on."""
 
     @property
     def before_change(self) -> bool:
-        """Whether users may call it who must change their password first."""
+        """Whether users who must change their password may call it."""
 
 
 def admit(
     engine: Engine, operation: Admissible | None, caller: Caller, head: Head | None = None
 ) -> Caller:
-    """The caller of an operation, if they may call it now; one request is charged to them.
+    """Identify the caller of an operation, check that they may call it, and charge one request.
 
-    Without `head`, the request came on a session, and `caller` is whoever is logged in there. With
-    `head` the request names its caller itself; `caller` then says only where it came from. None for
-    an operation is a request that cannot be read or is unknown.
+    Without `head`, the request came on a session, and `caller` is the user who is logged in there.
+    With `head`, the request names its caller; `caller` then says only where it came from.
+    `operation` is None for a request that is unknown or cannot be decoded.
 
     Raises:
         ApiError: `not_logged_in`, `unauthorized`, `forbidden` or `invalid_request` if the caller
@@ -78,7 +78,7 @@ def _found(
 
 
 def charge(engine: Engine, operation: Operation, caller: Caller, request: object) -> None:
-    """Charge a caller for what a decoded request costs beyond the one request of `admit`.
+    """Charge what a decoded request costs beyond the one request of `admit`.
 
     Raises:
         ApiError: `rate_limited`.
@@ -88,7 +88,7 @@ def charge(engine: Engine, operation: Operation, caller: Caller, request: object
 
 
 def settle(engine: Engine, operation: Operation, caller: Caller, answer: bytes) -> None:
-    """Charge a caller for a long answer; pages of sync are bounded, and are charged by number."""
+    """Charge a caller for a long answer. Pages of sync are bounded: they are charged by number."""
     admission, peer = engine.admission, caller.peer
     if admission is None or peer.operator or operation.budget is not Budget.REQUESTS:
         return

@@ -1,1 +1,1 @@
-"""Accounts, passwords and tokens: what `token` mode rests on."""
+"""Accounts, passwords and tokens, for `token` mode."""

@@ -1,4 +1,4 @@
-"""What is done about accounts without anybody asking: at the start, and from time to time."""
+"""Work on accounts that no request asks for: at the start, and from time to time."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ONE_TIME_BYTES: Final = 12  # of a password that is made here: 96 bits
+_ONE_TIME_BYTES: Final = 12  # of a generated password: 96 bits
 _TEND_EVERY: Final = 60.0  # seconds
 
 
 def new_one_time_password() -> str:
-    """A password for one login, short enough to be typed."""
+    """A password for one login, short enough to type."""
     return secrets.token_urlsafe(_ONE_TIME_BYTES)
 
 
 async def begin(accounts: Accounts, engine: Engine) -> str | None:
-    """Take over what the store holds, and make the first administrator where there is no account.
+    """Load the accounts. If there are none, create the first administrator.
 
-    Returns that administrator's password, for one login; it is nowhere else.
+    Returns that administrator's password for one login. It is kept nowhere else.
 
     Raises:
         ApiError: `unavailable`, where the store fails.
@@ -53,7 +53,7 @@ async def begin(accounts: Accounts, engine: Engine) -> str | None:
 
 
 class _Found(Change[Account, None]):
-    """Make the first account."""
+    """Create the first account."""
 
     __slots__ = ("_accounts", "_password")
 
@@ -73,13 +73,13 @@ class _Found(Change[Account, None]):
         )
 
     def conclude(self, account: Account) -> Outcome[None]:
-        """Let it count, in memory too."""
+        """Add it to memory."""
         self._accounts.changed(account)
         return Outcome(None)
 
 
 async def tend(accounts: Accounts, engine: Engine) -> None:
-    """Look after the tokens until cancelled."""
+    """Expire tokens and store their uses, until cancelled."""
     while True:
         await trio.sleep(_TEND_EVERY)
         uses = await accounts.tend()
@@ -88,12 +88,12 @@ async def tend(accounts: Accounts, engine: Engine) -> None:
         try:
             await engine.write(StoreUses(uses))
         except ApiError as error:
-            # Memory knows, and what is used on will be stored with the next use.
+            # Memory still has them. Tokens that stay in use are stored with their next use.
             logger.warning("the use of %d tokens was not stored: %s", len(uses), error.code)
 
 
 class StoreUses(Change[None, None]):
-    """Keep when tokens were used last."""
+    """Store when tokens were used last."""
 
     __slots__ = ("_uses",)
 

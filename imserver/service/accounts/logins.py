@@ -1,6 +1,6 @@
-"""Logging in with a password, one's tokens, and changing the password: `token` mode.
+"""Logging in with a password, the caller's tokens, and changing the password: `token` mode.
 
-A token is made here, told once, and kept as a digest. What a password is said to be never goes
+A token is made here, shown once, and stored as a digest. A password that a client sends never goes
 into a log, an error or the store.
 """
 
@@ -30,23 +30,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TOKEN_PREFIX: Final = "ims_"  # so that one that leaked is recognised
+TOKEN_PREFIX: Final = "ims_"  # so that scanners recognise leaked tokens
 _SECRET_BYTES: Final = 32
 _ID_PREFIX: Final = "token_"
-_ID_LENGTH: Final = 12  # random characters: 62 bits; no secret
+_ID_LENGTH: Final = 12  # random characters: 62 bits; not a secret
 _ALPHABET: Final = string.ascii_lowercase + string.digits
 _MOST_DEVICE: Final = 128  # characters
 _MOST_PLATFORM: Final = 64  # characters
 
 
 async def password_login(engine: Engine, caller: Caller, request: PasswordLogin) -> bytes:
-    """Give whoever knows a user's password a token.
+    """Issue a token to whoever knows a user's password.
 
-    No account, a wrong password and an account without one cost the same and are answered alike.
+    A missing account, a wrong password and an account without a password take the same time and
+    get the same answer.
 
     Raises:
-        ApiError: `wrong_credentials`; `forbidden` where the account is disabled, for who knows
-            its password; `invalid_request`, `too_large`; `rate_limited` after wrong guesses.
+        ApiError: `wrong_credentials`; `forbidden` if the password is right and the account is
+            disabled; `invalid_request`, `too_large`; `rate_limited` after wrong passwords.
     """
     accounts = engine.require_accounts()
     user_id = check_user_id(request.user_id)
@@ -68,14 +69,14 @@ async def password_login(engine: Engine, caller: Caller, request: PasswordLogin)
 async def _authenticate(
     engine: Engine, accounts: Accounts, caller: Caller, user_id: str, password: str
 ) -> tuple[Account | None, str | None]:
-    """Whose password it is, if it is right, and its hash; wrong guesses are counted and noted.
+    """The account and its hash, if the password is right. Wrong ones are counted and audited.
 
     Raises:
         ApiError: `rate_limited`, `too_large`, `unavailable`.
     """
     backoff, address = accounts.backoff, caller.peer.address
     at_home = accounts.is_known_at(user_id, address)
-    # A user who is logged in from here does not wait behind strangers at the same address.
+    # A user who is logged in from this address does not wait behind others there.
     by = user_id if at_home or not address else network_of(address)
     wait_ms = backoff.begin(user_id, address, known=at_home)
     if wait_ms:
@@ -83,7 +84,7 @@ async def _authenticate(
             Code.RATE_LIMITED, "Too many wrong passwords, try again later", retry_after_ms=wait_ms
         )
     try:
-        # As it is before the password is looked at: if that is changed meanwhile, it shows.
+        # Taken before the check, so that a change of the password in between is noticed.
         account = accounts.find(user_id)
         known = await engine.reader.ask(lambda db: stored.find_password(db, user_id), by=by)
         right = await accounts.passwords.is_right(password, known, by)
@@ -91,7 +92,7 @@ async def _authenticate(
         backoff.withdraw(user_id, address)
         raise
     if not right or account is None:
-        # A name that is nobody's may be a password that went into the wrong field.
+        # An unknown name may be a password in the wrong field: it is not logged.
         about = {} if account is None else {"user_id": user_id}
         logger.info("a wrong password from %s", address or "the machine itself", extra=about)
         await engine.write(_Note(caller.author, Action.PASSWORD_WRONG, about.get("user_id")))
@@ -101,7 +102,7 @@ async def _authenticate(
 
 
 class _Note(Change[None, None]):
-    """Let the audit log tell of an attempt."""
+    """Record an attempt in the audit log."""
 
     __slots__ = ("_action", "_author", "_subject")
 
@@ -116,7 +117,7 @@ class _Note(Change[None, None]):
 
 
 class _Rehash(Change[None, None]):
-    """Keep a password under the parameters of today."""
+    """Store a password's hash with the current parameters."""
 
     __slots__ = ("_new", "_old", "_uid")
 
@@ -131,7 +132,7 @@ class _Rehash(Change[None, None]):
 
 
 class _LogIn(Change[tuple[Token, list[str], bool], TokenIssued]):
-    """Make a token for whom it was found to be."""
+    """Issue a token to an authenticated user."""
 
     __slots__ = ("_account", "_accounts", "_author", "_device", "_expires_ms", "_platform",
                  "_secret")  # fmt: skip
@@ -148,10 +149,10 @@ class _LogIn(Change[tuple[Token, list[str], bool], TokenIssued]):
         self._secret = TOKEN_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
 
     def apply(self, tx: Transaction) -> tuple[Token, list[str], bool]:
-        """Store it, if the account still is as it was when the password was right.
+        """Store it, if the account is unchanged since the password was checked.
 
         Raises:
-            ApiError: `wrong_credentials`: it is not.
+            ApiError: `wrong_credentials` if it changed.
         """
         account = stored.find_account(tx.db, self._account.user_id)
         if account is None or account.disabled or account.password_ms != self._account.password_ms:
@@ -169,7 +170,7 @@ class _LogIn(Change[tuple[Token, list[str], bool], TokenIssued]):
         return token, dropped, account.must_change
 
     def conclude(self, done: tuple[Token, list[str], bool]) -> Outcome[TokenIssued]:
-        """The token: it is told this once."""
+        """The answer, the only one that shows the token."""
         token, dropped, must_change = done
         self._accounts.logged_in(token, dropped)
         return Outcome(
@@ -184,7 +185,7 @@ class _LogIn(Change[tuple[Token, list[str], bool], TokenIssued]):
 
 
 def list_sessions(engine: Engine, caller: Caller, request: Nothing) -> bytes:
-    """The caller's tokens that let somebody in, and where they are used."""
+    """The caller's valid tokens, and where they are used."""
     accounts = engine.require_accounts()
     connected = accounts.connected(caller.user_id)
     sessions = [
@@ -229,7 +230,7 @@ async def revoke_session(engine: Engine, caller: Caller, request: SessionRef) ->
 
 
 class Revoke(Change[None, None]):
-    """Let a token of a user's in no longer; its connections end."""
+    """Revoke a token of a user; its connections are closed."""
 
     __slots__ = ("_accounts", "_action", "_author", "_token_id", "_user_id")
 
@@ -251,13 +252,13 @@ class Revoke(Change[None, None]):
         stored.revoke(tx, self._author, self._user_id, self._token_id, self._action)
 
     def conclude(self, stored: None) -> Outcome[None]:
-        """Let it count; the caller's own connection, if it is among them, ends when answered."""
+        """Remove it from memory. The caller's own connection ends after the answer."""
         self._accounts.revoked(self._user_id, self._token_id)
         return Outcome(None)
 
 
 async def revoke_other_sessions(engine: Engine, caller: Caller, request: Nothing) -> bytes:
-    """Revoke all of the caller's tokens but the one that is used.
+    """Revoke all of the caller's tokens except the one in use.
 
     Raises:
         ApiError: `not_found`.
@@ -268,7 +269,7 @@ async def revoke_other_sessions(engine: Engine, caller: Caller, request: Nothing
 
 
 class RevokeAll(Change[None, None]):
-    """Let all tokens of a user's in no longer, or all but one."""
+    """Revoke all tokens of a user, or all except one."""
 
     __slots__ = ("_accounts", "_author", "_keep", "_user_id")
 
@@ -287,17 +288,17 @@ class RevokeAll(Change[None, None]):
         stored.revoke_all(tx, self._author, self._user_id, self._keep)
 
     def conclude(self, stored: None) -> Outcome[None]:
-        """Let it count."""
+        """Remove them from memory."""
         self._accounts.revoked_all(self._user_id, self._keep)
         return Outcome(None)
 
 
 async def change_password(engine: Engine, caller: Caller, request: ChangePassword) -> bytes:
-    """Give the caller another password; all their tokens go but the one that is used.
+    """Change the caller's password, and revoke all their tokens except the one in use.
 
     Raises:
-        ApiError: `forbidden` where the old one is wrong; `invalid_request` where the new one is
-            too short or the same, `too_large`; `rate_limited` after wrong guesses.
+        ApiError: `forbidden` if the old one is wrong; `invalid_request` if the new one is too
+            short or the same, `too_large`; `rate_limited` after wrong passwords.
     """
     accounts = engine.require_accounts()
     check_password(request.new_password, "new_password")
@@ -313,7 +314,7 @@ async def change_password(engine: Engine, caller: Caller, request: ChangePasswor
 
 
 class _ChangePassword(Change[Account, None]):
-    """Keep another password, unless it was changed meanwhile."""
+    """Store a new password, unless it was changed meanwhile."""
 
     __slots__ = ("_account", "_accounts", "_author", "_keep", "_new")
 
@@ -339,7 +340,7 @@ class _ChangePassword(Change[Account, None]):
         return stored.set_password(tx, self._author, user_id, self._new, keep=self._keep)
 
     def conclude(self, account: Account) -> Outcome[None]:
-        """Let it count; whoever else was logged in is not any more."""
+        """Update memory; all other logins end."""
         self._accounts.changed(account)
         self._accounts.revoked_all(account.user_id, self._keep)
         return Outcome(None)

@@ -1,15 +1,14 @@
-"""Who has an account, and every token that lets somebody in: `token` mode's memory.
+"""All accounts and valid tokens, in memory, for `token` mode.
 
 Laws:
 
-- What stands here is what the store holds: it is loaded at start, and changed when a change is
-  committed, in the order of the commits, by whoever committed it (`changed`, `logged_in`,
-  `revoked`, `revoked_all`).
-- A token that goes takes its WebSockets with it, at once.
-- To use a token changes memory only. That it was used is stored now and then, many at a time: a
-  restart forgets up to an hour and a minute of uses, and never a token.
+- It mirrors the store: it is loaded at the start. Each change that commits then calls `changed`,
+  `logged_in`, `revoked` or `revoked_all`, in the order of the commits.
+- When a token is removed, its WebSockets are closed at once.
+- Using a token changes memory only. Uses are stored in batches now and then: a restart forgets up
+  to an hour and a minute of uses, and never a token.
 
-Owner of it all: `Accounts`. It knows digests only; see `service.identity.token_identity`.
+Owner: `Accounts`. It holds digests, never tokens; see `service.identity.token_identity`.
 """
 
 from __future__ import annotations
@@ -32,30 +31,30 @@ if TYPE_CHECKING:
     from imserver.service.accounts.hashing import Passwords
     from imserver.store.accounts import Account, Token
 
-_STORE_AFTER: Final = 3_600_000  # milliseconds between two times that a token's use is stored
-_SLICE: Final = 500  # tokens or sessions looked at before others get their turn
+_STORE_AFTER: Final = 3_600_000  # milliseconds between two writes of one token's last use
+_SLICE: Final = 500  # tokens or sessions visited before other tasks run
 _DAY: Final = 86_400_000  # milliseconds
 
 
 class LiveToken:
-    """A token that lets somebody in, and when it was used last."""
+    """A valid token, and when it was last used."""
 
     __slots__ = ("expires_ms", "stored_ms", "token", "used_ms")
 
     def __init__(self, token: Token) -> None:
-        self.token = token  # as it was when it was loaded or made
+        self.token = token  # as loaded or issued
         self.used_ms = token.used_ms
         self.expires_ms = token.expires_ms
-        self.stored_ms = token.used_ms  # the last use that the store was told of
+        self.stored_ms = token.used_ms  # the last use that is stored
 
 
 def digest_of(secret: str) -> bytes:
-    """What is kept of a token. It is as random as a key: a plain hash cannot be guessed back."""
+    """The form in which a token is stored. A token is random, so a plain hash is safe."""
     return sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 class Accounts:
-    """The accounts and their live tokens."""
+    """The accounts and their valid tokens."""
 
     def __init__(
         self,
@@ -75,23 +74,23 @@ class Accounts:
         self._accounts: dict[str, Account] = {}
         self._tokens: dict[bytes, LiveToken] = {}  # by digest
         self._of_user: dict[str, dict[str, LiveToken]] = {}  # by user id and token id
-        self._used: dict[str, LiveToken] = {}  # whose use is to be stored, by token id
+        self._used: dict[str, LiveToken] = {}  # tokens whose use is not stored yet, by token id
 
     def load(self, accounts: Iterable[Account], tokens: Iterable[Token]) -> None:
-        """Take over what the store holds; before anybody is served."""
+        """Load what the store holds, before the server accepts connections."""
         for account in accounts:
             self._accounts[account.user_id] = account
         for token in tokens:
             self._keep(token)
 
-    # -- who is who ---------------------------------------------------------------------------
+    # -- looking up ---------------------------------------------------------------------------
 
     def find(self, user_id: str) -> Account | None:
         """The account of a user, if they have one."""
         return self._accounts.get(user_id)
 
     def tokens_of(self, user_id: str) -> list[LiveToken]:
-        """A user's live tokens, those made first in front."""
+        """A user's valid tokens, oldest first."""
         live = self._of_user.get(user_id, {}).values()
         now = self._clock()
         return sorted(
@@ -100,7 +99,7 @@ class Accounts:
         )
 
     def connected(self, user_id: str) -> set[str]:
-        """Which of a user's tokens have a WebSocket open."""
+        """The ids of a user's tokens that have an open WebSocket."""
         return {
             session.grant.token_id
             for session in self._hub.of_user(user_id)
@@ -108,15 +107,15 @@ class Accounts:
         }
 
     def is_known_at(self, user_id: str, address: str) -> bool:
-        """Whether a user is logged in from an address, or one as good as that."""
+        """Whether a user is logged in from an address or its network."""
         here = network_of(address)
         return any(network_of(each.token.address) == here for each in self.tokens_of(user_id))
 
     def admit(self, secret: str) -> Grant:
-        """Whom a token lets in; it is used.
+        """Identify the caller by a token, and note its use.
 
         Raises:
-            ApiError: `unauthorized`: nobody, or not any more.
+            ApiError: `unauthorized` if the token is unknown, revoked or expired.
         """
         live = self._tokens.get(digest_of(secret))
         now = self._clock()
@@ -132,21 +131,21 @@ class Accounts:
         )
 
     def expiry(self) -> int:
-        """When a token that is used now expires, in milliseconds since the epoch."""
+        """When a token that is used now will expire, in milliseconds since the epoch."""
         return self._clock() + self._lifetime_ms
 
     def _use(self, live: LiveToken, now: int) -> None:
-        if now < live.used_ms:  # the clock went back: that must not bring the end nearer
+        if now < live.used_ms:  # the clock went back: the token must not expire sooner
             return
         live.used_ms = now
         live.expires_ms = now + self._lifetime_ms
         if now - live.stored_ms >= self._store_after:
             self._used[live.token.token_id] = live
 
-    # -- what was committed -------------------------------------------------------------------
+    # -- after a commit -----------------------------------------------------------------------
 
     def changed(self, account: Account) -> None:
-        """An account is new, or another than before; a disabled one has no tokens any more."""
+        """Add or replace an account. A disabled account loses its tokens."""
         before = self._accounts.get(account.user_id)
         self._accounts[account.user_id] = account
         if account.disabled:
@@ -158,20 +157,20 @@ class Accounts:
                     self._hub.login(session, grant)
 
     def logged_in(self, token: Token, dropped: Iterable[str]) -> None:
-        """There is a new token, and some older ones of its account had to go for it."""
+        """Add a new token, and remove the older tokens that it replaced."""
         for token_id in dropped:
             self.revoked(token.user_id, token_id)
         self._keep(token)
 
     def revoked(self, user_id: str, token_id: str) -> None:
-        """A token lets nobody in any more."""
+        """Remove a token."""
         live = self._of_user.get(user_id, {}).get(token_id)
         if live is not None:
             self._drop(live)
             self._end_sessions(user_id, {token_id})
 
     def revoked_all(self, user_id: str, keep: str | None = None) -> None:
-        """No token of a user lets anybody in any more, but one if there is one to `keep`."""
+        """Remove all tokens of a user, except the one to `keep`, if given."""
         gone = [
             live for token_id, live in self._of_user.get(user_id, {}).items() if token_id != keep
         ]
@@ -201,9 +200,9 @@ class Accounts:
     # -- as time goes by ----------------------------------------------------------------------
 
     async def tend(self) -> list[Use]:
-        """End what has expired; returns what was used and is to be stored.
+        """Remove expired tokens. Returns the uses to store.
 
-        An open WebSocket uses its token.
+        An open WebSocket counts as a use of its token.
         """
         now = self._clock()
         for count, live in enumerate(list(self._tokens.values()), 1):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from imserver.service.engine import Caller, Engine
     from imserver.store.audit import Entry
 
-_MOST: Final = 2**63 - 1  # what SQLite can number and count
+_MOST: Final = 2**63 - 1  # SQLite's largest integer
 
 
 async def read_audit(engine: Engine, caller: Caller, request: ReadAudit) -> bytes:

@@ -1,11 +1,11 @@
-"""What administrators do: look after users, their accounts and who is logged in.
+"""Operations for administrators: users, their accounts and their logins.
 
 Laws:
 
-- Whatever changes something stands in the audit log, written in the same transaction.
-- A password that is made here is in the one answer that gives it, and nowhere else.
-- Where the server keeps no accounts, what is about accounts is refused and says so; users and
-  their connections can be looked at and ended in every mode.
+- Every change is recorded in the audit log, in the same transaction.
+- A generated password is in one answer, and nowhere else.
+- A server without accounts refuses operations on accounts. Users can be listed and disconnected
+  in every mode.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 async def list_users(engine: Engine, caller: Caller, request: ListUsers) -> bytes:
-    """A page of users: everyone who was ever named, has an account or is connected.
+    """A page of users: those who were ever named, have an account or are connected.
 
     Raises:
         ApiError: `invalid_request`.
@@ -125,7 +125,7 @@ async def _look_up(engine: Engine, user_id: str) -> User:
 
 
 def no_such_user() -> ApiError:
-    """What is said of a user whom nobody has named."""
+    """The refusal for an unknown user."""
     return ApiError(Code.NOT_FOUND, "There is no such user")
 
 
@@ -170,14 +170,14 @@ class _Changed(Change[stored.NamedUser, stored.NamedUser]):
         raise NotImplementedError
 
     def apply(self, tx: Transaction) -> stored.NamedUser:
-        """Change it, and see what became of it."""
+        """Change it, and read the result."""
         self.change(tx)
         user = stored.find_user(tx.db, self.user_id)
         assert user is not None
         return user
 
     def take_over(self, account: stored.Account) -> None:
-        """Let it count from now on, in memory too."""
+        """Update memory."""
         self.accounts.changed(account)
 
     def conclude(self, user: stored.NamedUser) -> Outcome[stored.NamedUser]:
@@ -188,17 +188,17 @@ class _Changed(Change[stored.NamedUser, stored.NamedUser]):
 
 
 class _Password(NamedTuple):
-    """A password as it is kept, and itself if it was made here for one login."""
+    """The hash of a password, and the password itself if it was generated."""
 
     hash: str
     one_time: str | None
 
 
 async def add_user(engine: Engine, caller: Caller, request: AddUser) -> bytes:
-    """Give somebody an account.
+    """Create an account.
 
     Raises:
-        ApiError: `conflict` where they have one, `not_found` where the server keeps none;
+        ApiError: `conflict` if the user has one, `not_found` if the server has no accounts;
             `invalid_request`, `too_large`, `forbidden` for the server's own user id.
     """
     user_id = check_user_id(request.user_id)
@@ -249,7 +249,7 @@ class _Add(_Changed):
 
 
 async def set_password(engine: Engine, caller: Caller, request: SetPassword) -> bytes:
-    """Give an account another password; whoever is logged in with it is not any more.
+    """Set the password of an account; all its logins end.
 
     Raises:
         ApiError: `not_found`; `invalid_request`, `too_large`.
@@ -281,13 +281,13 @@ class _SetPassword(_Changed):
         )
 
     def take_over(self, account: stored.Account) -> None:
-        """See `_Changed`; every token is gone."""
+        """See `_Changed`; all tokens are removed."""
         super().take_over(account)
         self.accounts.revoked_all(self.user_id)
 
 
 async def update_user(engine: Engine, caller: Caller, request: UpdateUser) -> bytes:
-    """Disable or enable an account, make it an administrator's or no longer.
+    """Disable or enable an account, or change whether it is an administrator.
 
     Raises:
         ApiError: `not_found`; `conflict` for the last administrator.
@@ -313,7 +313,7 @@ class _Update(_Changed):
             ApiError: `not_found`; `conflict` for the last administrator.
         """
         stored.require_account(tx, self.user_id)
-        # Demoted first and promoted last: then the second change is never the one refused.
+        # Demote first and promote last: the second change is then never refused.
         if self._administrator is False:
             stored.set_administrator(tx, self.author, self.user_id, False)
         if self._disabled is not None:
@@ -326,7 +326,7 @@ class _Update(_Changed):
 
 
 async def revoke_user_session(engine: Engine, caller: Caller, request: UserSessionRef) -> bytes:
-    """Revoke a token of a user's.
+    """Revoke a token of a user.
 
     Raises:
         ApiError: `not_found`.
@@ -339,7 +339,7 @@ async def revoke_user_session(engine: Engine, caller: Caller, request: UserSessi
 
 
 async def revoke_user_sessions(engine: Engine, caller: Caller, request: UserRef) -> bytes:
-    """Revoke all tokens of a user's.
+    """Revoke all tokens of a user.
 
     Raises:
         ApiError: `not_found`.
@@ -350,7 +350,7 @@ async def revoke_user_sessions(engine: Engine, caller: Caller, request: UserRef)
 
 
 async def disconnect_user(engine: Engine, caller: Caller, request: UserRef) -> bytes:
-    """Close a user's WebSockets; what they logged in with is still good.
+    """Close a user's WebSockets. Their tokens stay valid.
 
     Raises:
         ApiError: `not_found`.
@@ -367,7 +367,7 @@ async def disconnect_user(engine: Engine, caller: Caller, request: UserRef) -> b
 
 
 class _NoteDisconnected(Change[None, None]):
-    """Let the audit log tell that a user's WebSockets are closed."""
+    """Record in the audit log that a user was disconnected."""
 
     __slots__ = ("_author", "_user_id")
 
