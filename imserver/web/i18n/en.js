@@ -90,6 +90,7 @@ export default {
   new_version: 'A new version is ready.',
   no_script_tls: 'Notifications and installing need HTTPS.',
   not_in_open: 'Ask your administrator for an account.',
+  not_member: 'You are not in this group yet.',
   notes: 'Notes to self',
   notifications: 'Notifications',
   notify_denied: 'Blocked in the browser’s settings',

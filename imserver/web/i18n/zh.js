@@ -90,6 +90,7 @@ export default {
   new_version: '有新版本可用。',
   no_script_tls: '通知和安装需要 HTTPS。',
   not_in_open: '请向管理员申请账号。',
+  not_member: '你还没有加入这个群组。',
   notes: '我的笔记',
   notifications: '通知',
   notify_denied: '已在浏览器设置中禁止',

@@ -9,7 +9,7 @@
 /** @typedef {import('./sends.js').Send} Send */
 /** @typedef {import('./shapes.js').Message} Message */
 
-/** @typedef {{user_id: string, token?: string, platform?: string}} Login */
+/** @typedef {{user_id?: string, token?: string, platform?: string}} Login */
 
 /**
  * @typedef {object} Batch

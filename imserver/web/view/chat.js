@@ -3,7 +3,7 @@
  * @module
  */
 
-import { t } from '../i18n/texts.js';
+import { reason, t } from '../i18n/texts.js';
 import { avatar } from './avatar.js';
 import { composer } from './composer.js';
 import { el, iconButton, put, say } from './dom.js';
@@ -57,7 +57,10 @@ export function chat(engine, key, { back, enterSends }) {
     },
   });
   let latest = draft;
-  const left = el('p', { className: 'left-note', hidden: true }, t('left'));
+  const outside = el('span');
+  const join = el('button', { type: 'button', className: 'primary small', onclick: () => enter() }, t('join'));
+  const left = el('p', { className: 'left-note', hidden: true }, outside, ' ', join);
+  const enter = () => group && engine.govern('join_group', { group_id: group }).catch((error) => toast(reason(error)));
   const element = el('section', { className: 'chat', 'aria-label': engine.nameOf(key, t('notes')) }, head, messages.element, left, writing.element);
 
   /** @param {HTMLElement} anchor */
@@ -77,8 +80,12 @@ export function chat(engine, key, { back, enterSends }) {
     const found = group ? state.groups.get(group) : null;
     say(below, found ? t('members', { n: found.members.length + 1 }) : '');
     below.hidden = !found;
-    left.hidden = !talk?.left;
-    writing.element.hidden = !!talk?.left;
+    // A group that one is not in: left, or not joined yet.
+    const stranger = !!group && !found && state.link.status === 'online' && !talk?.last;
+    const out = !!talk?.left || stranger;
+    say(outside, talk?.left ? t('left') : t('not_member'));
+    left.hidden = !out;
+    writing.element.hidden = out;
   });
 
   return {

@@ -98,20 +98,22 @@ export function groupDetails(engine, id, gone) {
   /** @param {string} role */
   const drawBody = (role) => {
     const group = engine.state.groups.get(id);
-    if (!group || drawnFor === `${role}:${group.updated_at}:${group.name}`) return;
-    drawnFor = `${role}:${group.updated_at}:${group.name}`;
+    // What somebody is typing stays, unless what it is about has changed.
+    const about = group && JSON.stringify([role, group.name, group.description, group.private]);
+    if (!about || drawnFor === about) return;
+    drawnFor = about;
     const governs = role === 'owner' || role === 'admin';
     const name = field(t('group_name'), { value: group.name, maxLength: 128, readOnly: !governs });
-    const about = field(t('description'), { value: group.description, maxLength: 1024, readOnly: !governs });
+    const describing = field(t('description'), { value: group.description, maxLength: 1024, readOnly: !governs });
     const closed = el('input', { type: 'checkbox', checked: !!group.private });
     const add = field(t('add_members'), {}, t('members_hint'));
     put(body,
       governs
         ? form({
-            fields: [name.box, about.box, el('label', { className: 'check' }, closed, el('span', {}, t('private')))],
+            fields: [name.box, describing.box, el('label', { className: 'check' }, closed, el('span', {}, t('private')))],
             label: t('save'), reason: explain,
             submit: async () => {
-              await engine.govern('update_group', { group_id: id, name: name.input.value.trim(), description: about.input.value, private: closed.checked });
+              await engine.govern('update_group', { group_id: id, name: name.input.value.trim(), description: describing.input.value, private: closed.checked });
             },
           })
         : el('div', { className: 'group-title' }, avatar(`g:${id}`, group.name), el('div', {}, el('h3', { dir: 'auto' }, group.name),

@@ -3,7 +3,8 @@
  * @module
  */
 
-import { chooseLanguage, language, t } from '../i18n/texts.js';
+import { chooseLanguage, language, reason, t } from '../i18n/texts.js';
+import { Client } from '../sdk/imserver.js';
 import { Engine } from '../state/engine.js';
 import { Session } from '../state/session.js';
 import { el, put } from './dom.js';
@@ -50,6 +51,10 @@ function show() {
   const { identity } = session;
   // `?as=`: this tab is somebody else than the other tabs of the browser.
   const as = mode === 'open' && !session.isOwn && new URLSearchParams(location.search).has('as');
+  if (!identity && (mode === 'proxy' || mode === 'jwt')) {
+    void arrive();
+    return;
+  }
   if (!identity || as) {
     put(root, signIn({ url, mode, title, name: '', note: gone, done: (who) => comeIn(who, as) }));
     return;
@@ -69,6 +74,27 @@ function show() {
     return;
   }
   enter(engine);
+}
+
+/** In modes `proxy` and `jwt` the server says who is here: by its proxy's word, or a token in `#token=`. */
+async function arrive() {
+  const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? undefined;
+  if (token) history.replaceState(null, '', location.pathname); // it is no part of an address
+  put(root, el('main', { className: 'signin' }, el('p', { className: 'quiet', role: 'status' }, gone ?? t('connecting'))));
+  if (mode === 'jwt' && !token) {
+    put(root, el('main', { className: 'signin' }, el('p', { className: 'problem', role: 'alert' }, t('code_unauthorized'))));
+    return;
+  }
+  const client = new Client({
+    url, login: { token }, start: 'now',
+    onstate({ status, error }) {
+      if (status === 'refused') put(root, el('main', { className: 'signin' }, el('p', { className: 'problem', role: 'alert' }, reason(error))));
+      if (status !== 'catching_up') return;
+      client.close();
+      comeIn({ user_id: client.userId, token }, false);
+    },
+  });
+  await client.open();
 }
 
 /** @param {Engine} mine */

@@ -1,5 +1,9 @@
 /** Mode `token`: passwords, a first password that has to be changed, signing out elsewhere. */
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 
 import { Person, launch } from '../support/browser.js';
@@ -79,4 +83,34 @@ test('a first password is changed, then one chats; signing out elsewhere is told
   await ben.page.getByRole('dialog').last().getByRole('button', { name: 'Sign out' }).click();
   await ben.page.getByLabel('Password').waitFor();
   assert.deepEqual([...ann.faults, ...ben.faults], []);
+});
+
+function signed(claims, key) {
+  const encode = (data) => Buffer.from(JSON.stringify(data)).toString('base64url');
+  const text = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(claims)}`;
+  return `${text}.${createHmac('sha256', key).update(text).digest('base64url')}`;
+}
+
+test('mode jwt: a page sends its user here with a token', TIME, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'imserver-key-'));
+  const key = 'k'.repeat(40);
+  await writeFile(join(folder, 'key'), key);
+  const other = await startServer({
+    IMSERVER_AUTH_MODE: 'jwt', IMSERVER_AUTH_ALGORITHMS: 'HS256', IMSERVER_AUTH_KEY_FILE: join(folder, 'key'),
+  });
+  try {
+    const without = await Person.arrive(browser, other.url);
+    await without.page.getByRole('alert').waitFor();
+    const token = signed({ sub: 'pia', exp: Math.floor(Date.now() / 1000) + 3600 }, key);
+    const pia = await Person.arrive(browser, `${other.url}/#token=${token}`);
+    await pia.page.locator('.shell').waitFor();
+    assert.ok(!pia.page.url().includes('token'));
+    await pia.page.goto(`${other.url}/c/u/pia`);
+    await pia.write('a note');
+    await pia.message('a note').waitFor();
+    assert.deepEqual([...pia.faults, ...without.faults], []);
+  } finally {
+    await other.dispose();
+    await rm(folder, { recursive: true });
+  }
 });

@@ -221,3 +221,16 @@ test('a message is found by a word, in Chinese too, and shown where it stands', 
     }));
   }
 });
+
+test('an open group is joined by its address', TIME, async () => {
+  const xia = await openClient({ url: server.url, login: { user_id: 'xia' }, start: 'now' });
+  const { group } = await xia.call('create_group', { name: 'Open house' });
+  xia.close();
+  const yan = await come('yan');
+  await yan.page.goto(`${server.url}/c/g/${group.id}`);
+  await yan.page.getByText('You are not in this group yet.').waitFor();
+  await yan.page.getByRole('button', { name: 'Join' }).click();
+  await yan.page.getByRole('heading', { name: 'Open house' }).waitFor();
+  await yan.write('hello house');
+  await yan.message('hello house').getByRole('img', { name: 'Sent' }).waitFor();
+});

@@ -4,7 +4,7 @@ export type Patience = import("./line.js").Patience;
 export type Send = import("./sends.js").Send;
 export type Message = import("./shapes.js").Message;
 export type Login = {
-    user_id: string;
+    user_id?: string;
     token?: string;
     platform?: string;
 };
