@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from imserver.store import message_rows
+
 BEGIN: Final = "BEGIN IMMEDIATE"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
@@ -138,13 +140,6 @@ COVERS: Final = """
 
 # -- messages ---------------------------------------------------------------------------------
 
-MESSAGE_COLUMNS: Final = ("seq", "cid", "sender_uid", "type", "content", "sent_ms", "event")
-_ADD_MESSAGE: Final = f"INSERT INTO message ({', '.join(MESSAGE_COLUMNS)}) VALUES "
-_MESSAGE_VALUES: Final = f"({', '.join('?' * len(MESSAGE_COLUMNS))})"
-# By how many they add: among many in one statement, one costs a third of what it costs alone.
-ADD_MESSAGES: Final = {
-    count: _ADD_MESSAGE + ", ".join([_MESSAGE_VALUES] * count) for count in (64, 32, 16, 8, 4, 2, 1)
-}
 NEWEST_SEQ: Final = """
     SELECT max(ifnull((SELECT max(seq) FROM message), 0),
                ifnull((SELECT value FROM meta WHERE key = 'seq_floor'), 0))
@@ -156,18 +151,6 @@ ADD_CLIENT_MESSAGE: Final = (
     "INSERT INTO client_message (uid, client_msg_id, digest, seq, sent_ms) VALUES (?, ?, ?, ?, ?)"
 )
 
-
-# What a message looks like before a viewer's status is known; see message_rows.Row.
-_ROW: Final = """
-    SELECT m.seq, m.cid, m.sender_uid, s.user_id, c.low_uid, c.high_uid, r.user_id, g.group_id,
-           m.type, m.content, m.sent_ms, m.event
-    FROM message m
-    JOIN conversation c ON c.cid = m.cid
-    LEFT JOIN user s ON s.uid = m.sender_uid
-    LEFT JOIN user r ON r.uid = c.low_uid + c.high_uid - m.sender_uid
-    LEFT JOIN "group" g ON g.cid = m.cid
-"""
-MESSAGE_BY_SEQ: Final = f"{_ROW} WHERE m.seq = ?"
 
 # What belongs on a page of sync: own messages only where asked for, or in notes to oneself;
 # without a cursor, nothing that was acknowledged out of order.
@@ -207,7 +190,9 @@ HEADS_UNACKED: Final = f"""
       AND abs(first) <= ifnull(i.to_seq, abs(first))
 """
 # A piece of one conversation, from a head on.
-_PIECE: Final = f"{_ROW} WHERE m.cid = :cid AND m.seq >= :first AND m.seq <= :upto AND {_WANTED}"
+_PIECE: Final = (
+    f"{message_rows.SELECT} WHERE m.cid = :cid AND m.seq >= :first AND m.seq <= :upto AND {_WANTED}"
+)
 PIECE_AFTER: Final = f"{_PIECE} ORDER BY m.seq LIMIT :limit"
 PIECE_UNACKED: Final = f"{_PIECE} AND {_NOT_ACKED} ORDER BY m.seq LIMIT :limit"
 # The long run of a user's messages that a place is in, or the next behind it.

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from msgspec import json
-
 from imserver.domain.errors import ApiError, Code
-from imserver.domain.model import MESSAGE_TYPES, Event, Role
-from imserver.store import accounts_queries, queries, reading, remembered, rosters
+from imserver.domain.model import MESSAGE_TYPES, Role
+from imserver.store import accounts_queries, message_rows, queries, reading, remembered, rosters
+from imserver.store.message_rows import TYPE_NUMBERS
 from imserver.store.remembered import Remembered
 from imserver.store.search import documents
 
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from imserver.domain.model import Message
     from imserver.store.search.documents import Document
     from imserver.store.search.handover import HandOver
 
 _TRY_OUT_BYTES: Final = 64 * 1024  # as long as the longest message
 LONG_RUN: Final = 64  # messages of one sender in a row, before it is noted and between notes
-_TYPE_NUMBER: Final = {name: number for number, name in enumerate(MESSAGE_TYPES)}
 
 
 class KnownSend(NamedTuple):
@@ -55,7 +54,7 @@ class Transaction:
         self.remembered = Remembered()
         # By conversation: who wrote last, from which place on, and how many in a row.
         self._runs: dict[int, list[int]] = {}
-        self._next_seq = 0  # the place that the next message will take; 0: the database knows
+        self.next_seq = 0  # the place that the next message will take; 0: the database knows
         self.now_ms = 0
         self.hand_over: HandOver | None = None  # to the search index, if there is one
         self._outgoing: list[Document] = []  # what changes in this transaction, as it stood
@@ -65,8 +64,8 @@ class Transaction:
     def begin(self) -> None:
         """Start: until `commit` or `rollback`, everything happens at one time `now_ms`."""
         self.db.execute(queries.BEGIN)
-        if not self._next_seq:
-            self._next_seq = reading.newest_seq(self.db) + 1
+        if not self.next_seq:
+            self.next_seq = reading.newest_seq(self.db) + 1
         self.now_ms = self._clock()
 
     def commit(self) -> None:
@@ -93,7 +92,7 @@ class Transaction:
         """Drop everything remembered; the database says it again when asked."""
         self.remembered.forget()
         self._runs.clear()
-        self._next_seq = 0
+        self.next_seq = 0
         self._unwritten.clear()
         self._outgoing = []
         self._added = [0] * len(MESSAGE_TYPES)
@@ -171,23 +170,15 @@ class Transaction:
 
     # -- messages -----------------------------------------------------------------------------
 
-    def append(
-        self, cid: int, sender_uid: int, kind: str, content: str, event: Event | None = None
-    ) -> int:
-        """Store a message at the next place of the one order, and return that place."""
-        seq = self._next_seq
-        number = _TYPE_NUMBER[kind]
-        self._unwritten += (
-            seq,
-            cid,
-            sender_uid,
-            number,
-            content,
-            self.now_ms,
-            None if event is None else json.encode(event).decode(),
-        )
-        self._next_seq = seq + 1
-        self._added[number] += 1
+    def append(self, cid: int, sender_uid: int, message: Message) -> int:
+        """Store a message at the next place of the one order, and return that place.
+
+        Its id and time are those of `next_seq` and `now_ms`.
+        """
+        seq = self.next_seq
+        self._unwritten += message_rows.values(seq, cid, sender_uid, message)
+        self.next_seq = seq + 1
+        self._added[TYPE_NUMBERS[message.type]] += 1
         run = self._runs.get(cid)
         if run is None:
             if len(self._runs) >= remembered.MOST:
@@ -207,16 +198,11 @@ class Transaction:
             return
         values, self._unwritten = self._unwritten, []
         start = 0
-        for count, sql in queries.ADD_MESSAGES.items():
-            width = count * len(queries.MESSAGE_COLUMNS)
+        for count, sql in message_rows.INSERTS.items():
+            width = count * message_rows.WIDTH
             while len(values) - start >= width:
                 self.db.execute(sql, values[start : start + width])
                 start += width
-
-    @property
-    def next_seq(self) -> int:
-        """The place that the next message will take."""
-        return self._next_seq
 
     def known_send(self, uid: int, client_msg_id: str) -> KnownSend | None:
         """What the sender first used a `client_msg_id` for, or None."""

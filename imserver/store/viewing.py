@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from imserver.domain.model import Level
 from imserver.store import queries
-from imserver.store.message_rows import Row
+from imserver.store.message_rows import BY_SEQ, Row
 from imserver.store.reading import covers, find_uid, one
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LAGGARDS: Final = {
 
 def find_row(db: apsw.Connection, seq: int) -> Row | None:
     """The message at a place in the order, whoever asks."""
-    row = one(db, queries.MESSAGE_BY_SEQ, seq)
+    row = one(db, BY_SEQ, seq)
     return None if row is None else Row(*row)
 
 

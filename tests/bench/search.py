@@ -24,6 +24,7 @@ from imserver.store.search.handover import HandOver
 from imserver.store.search.indexing import Indexer
 from imserver.store.search.terms import parse
 from imserver.store.transaction import Transaction
+from tests.support.writing import say
 
 _BATCH = 10_000
 _CONVERSATIONS = 3_000
@@ -73,7 +74,7 @@ def fill(tx: Transaction, texts: Texts, messages: int, random: Random) -> int:
             cid, uid = random.choice(talks)
             text = texts.one()
             size += len(text.encode())
-            tx.append(cid, uid, "text", text)
+            say(tx, cid, uid, text)
         tx.commit()
     return size
 

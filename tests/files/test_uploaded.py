@@ -12,12 +12,13 @@ from imserver.store.database import open_database
 from imserver.store.files import uploaded
 from imserver.store.retention import removal
 from imserver.store.transaction import Transaction
+from tests.support.writing import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NO_LIMITS = uploaded.Limits(0, 0, 0)
+NO_LIMITS = uploaded.FileLimits(0, 0, 0)
 NOW = 1_700_000_000_000
 
 
@@ -35,7 +36,7 @@ def tx(tmp_path: Path) -> Iterator[Transaction]:
 
 def send(tx: Transaction, sender: str, receiver: str) -> int:
     one, other = tx.name_user(sender), tx.name_user(receiver)
-    seq = tx.append(tx.direct(one, other), one, "text", "look")
+    seq = say(tx, tx.direct(one, other), one, "look")
     tx.flush()
     return seq
 
@@ -91,9 +92,9 @@ def test_someone_who_left_reads_what_they_saw(tx: Transaction) -> None:
     alice, bob = tx.name_user("alice"), tx.name_user("bob")
     roster = rosters.create(tx, "group_x", "x", "", False)
     roster = rosters.admit(tx, roster, [("alice", alice, 2), ("bob", bob, 0)], tx.next_seq)
-    uploaded.attach(tx, alice, tx.append(roster.cid, alice, "text", "one"), ["file_0"])
+    uploaded.attach(tx, alice, say(tx, roster.cid, alice, "one"), ["file_0"])
     rosters.dismiss(tx, roster, "bob", tx.next_seq - 1)
-    uploaded.attach(tx, alice, tx.append(roster.cid, alice, "text", "two"), ["file_1"])
+    uploaded.attach(tx, alice, say(tx, roster.cid, alice, "two"), ["file_1"])
     tx.flush()
     assert may_read(tx, "file_0") == ["alice", "bob"]
     assert may_read(tx, "file_1") == ["alice"]

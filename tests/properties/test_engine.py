@@ -41,6 +41,7 @@ from imserver.store.tools.check import check
 from tests.properties.oracle import LABELS, Device, Oracle
 from tests.service.engines import Engines, MemoryLink, answered
 from tests.store.failures import disk_gone, full_disk
+from tests.support.writing import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,7 @@ class Poison(Change[Any, bytes]):
     def apply(self, tx: Any) -> Any:
         """Write something, and fail."""
         tx.direct(tx.name_user("poisoner"), tx.name_user("ann"))
-        tx.append(1, 1, "text", "must not be seen")
+        say(tx, 1, 1, "must not be seen")
         raise Poisoned
 
     def conclude(self, stored: Any) -> Outcome[bytes]:

@@ -10,6 +10,7 @@ from imserver.domain.model import Level, Role
 from imserver.store import acknowledging, queries, reading, rosters
 from imserver.store.database import open_database
 from imserver.store.transaction import Transaction
+from tests.support.writing import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,11 +33,11 @@ def group(tmp_path: Path) -> Iterator[tuple[Transaction, int, int, int]]:
         roster = rosters.admit(tx, roster, [("ann", ann, Role.OWNER)], tx.next_seq)
         for _ in range(STAYS):
             roster = rosters.admit(tx, roster, [("bob", bob, Role.MEMBER)], tx.next_seq)
-            tx.append(roster.cid, ann, "text", "welcome")
+            say(tx, roster.cid, ann, "welcome")
             roster = rosters.dismiss(tx, roster, "bob", tx.next_seq - 1)
-            tx.append(roster.cid, ann, "text", "gone again")
+            say(tx, roster.cid, ann, "gone again")
         rosters.admit(tx, roster, [("bob", bob, Role.MEMBER)], tx.next_seq)
-        tx.append(roster.cid, ann, "text", "welcome")
+        say(tx, roster.cid, ann, "welcome")
         tx.flush()
         yield tx, roster.cid, ann, bob
         tx.rollback()

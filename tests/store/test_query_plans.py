@@ -15,6 +15,7 @@ from imserver.store.database import open_database
 from imserver.store.retention import removal_queries
 from imserver.store.transaction import Transaction
 from tests.service.engines import Engines
+from tests.support.writing import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +170,7 @@ def test_a_page_of_own_messages_in_a_large_group_looks_at_its_members_a_few_time
         group = rosters.create(tx, "group_x", "large", "", False)
         users = [(name, tx.name_user(name), Role.MEMBER) for name in map(str, range(1000))]
         group = rosters.admit(tx, group, users, tx.next_seq)
-        seqs = [tx.append(group.cid, users[0][1], "text", "hi") for _ in range(100)]
+        seqs = [say(tx, group.cid, users[0][1], "hi") for _ in range(100)]
         for _, uid, _ in users[1:-1]:
             acknowledging.acknowledge_all(tx, group.cid, uid, seqs[-1], Level.READ, to_self=False)
         tx.commit()

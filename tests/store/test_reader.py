@@ -15,6 +15,7 @@ from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.transaction import Transaction
 from tests.store.failures import disk_gone
+from tests.support.writing import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def tx(database: Database) -> Transaction:
 def post(tx: Transaction) -> None:
     """Store a message in a transaction of its own."""
     tx.begin()
-    tx.append(tx.direct(tx.name_user("ann"), tx.name_user("bob")), 1, "text", "hi")
+    say(tx, tx.direct(tx.name_user("ann"), tx.name_user("bob")), 1, "hi")
     tx.commit()
 
 
@@ -88,7 +89,7 @@ async def test_it_does_not_wait_for_a_transaction_under_way_nor_sees_it(tmp_path
         reader = Reader(database, 1)
         tx = Transaction(database.writer, lambda: 0)
         tx.begin()
-        tx.append(tx.direct(tx.name_user("ann"), tx.name_user("bob")), 1, "text", "hi")
+        say(tx, tx.direct(tx.name_user("ann"), tx.name_user("bob")), 1, "hi")
         assert await reader.ask(reading.newest_seq) == 0
         tx.commit()
         assert await reader.ask(reading.newest_seq) == 1

@@ -19,6 +19,7 @@ from imserver.store.search.handover import HandOver
 from imserver.store.search.indexing import Indexer
 from imserver.store.search.terms import parse
 from imserver.store.transaction import Transaction
+from tests.support.writing import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ class Bench:
         tx = self.tx
         tx.begin()
         cid = tx.direct(tx.name_user("alice"), tx.name_user("bob"))
-        seqs = [tx.append(cid, tx.name_user("alice"), "text", text) for text in texts]
+        seqs = [say(tx, cid, tx.name_user("alice"), text) for text in texts]
         tx.commit()
         return seqs
 
@@ -268,7 +269,7 @@ def test_a_file_is_found_by_its_name_until_it_is_gone(tmp_path: Path) -> None:
         tx = bench.tx
         tx.begin()
         file = uploaded.StoredFile("file_1", "0" * 64, "年度报告 final.pdf", 3, "application/pdf")
-        uploaded.add(tx, "alice", file, uploaded.Limits(0, 0, 0))
+        uploaded.add(tx, "alice", file, uploaded.FileLimits(0, 0, 0))
         tx.before_change([seq])
         uploaded.attach(tx, tx.name_user("alice"), seq, ["file_1"])
         tx.commit()

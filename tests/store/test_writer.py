@@ -18,6 +18,7 @@ from imserver.store.database import Database, open_database
 from imserver.store.reader import Reader
 from imserver.store.writer import Writer
 from tests.store.failures import disk_gone, full_disk, locked_by_another
+from tests.support.writing import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,7 +133,7 @@ def post(text: str = "hi") -> Callable[[Transaction], int]:
 
     def act(tx: Transaction) -> int:
         cid = tx.direct(tx.name_user("ann"), tx.name_user("bob"))
-        return tx.append(cid, tx.name_user("ann"), "text", text)
+        return say(tx, cid, tx.name_user("ann"), text)
 
     return act
 
@@ -144,7 +145,7 @@ def refuse(tx: Transaction) -> None:
 
 def break_down(tx: Transaction) -> None:
     """A defect, when something is written already."""
-    tx.append(tx.direct(tx.name_user("eve"), tx.name_user("ann")), NOBODY, "text", "broken")
+    say(tx, tx.direct(tx.name_user("eve"), tx.name_user("ann")), NOBODY, "broken")
     raise ZeroDivisionError
 
 
@@ -446,19 +447,20 @@ _DYING = """
 import os, signal, sys
 from imserver.store.database import open_database
 from imserver.store.transaction import Transaction
+from tests.support.writing import say
 
 with open_database(sys.argv[1]) as database:
     tx = Transaction(database.writer, lambda: 0)
     for text in ("kept 1", "kept 2"):
         tx.begin()
         cid = tx.direct(tx.name_user("ann"), tx.name_user("bob"))
-        tx.append(cid, 1, "text", text)
+        say(tx, cid, 1, text)
         tx.commit()
     tx.begin()
     database.writer.execute("PRAGMA cache_size = 10")  # so that much of it is in the WAL
     database.writer.execute("PRAGMA cache_spill = 1")
     for number in range(100):
-        tx.append(tx.direct(1, tx.name_user(f"user{number}")), 1, "text", "lost" * 1000)
+        say(tx, tx.direct(1, tx.name_user(f"user{number}")), 1, "lost" * 1000)
     print(os.path.getsize(sys.argv[1] + "-wal"), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """

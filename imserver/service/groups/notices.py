@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from imserver.domain.frames import encode_json, push_of
 from imserver.domain.model import SYSTEM_USER, Event, Level, Message, message_id
 from imserver.service.engine import Delivery
+from imserver.store.message_rows import SYSTEM_UID
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from imserver.store.remembered import Roster
     from imserver.store.transaction import Transaction
-
-_SYSTEM_UID: Final = 0
 
 
 class Notice(NamedTuple):
@@ -30,9 +29,8 @@ class Notice(NamedTuple):
 
 def announce(tx: Transaction, roster: Roster, sentence: str, event: Event) -> Notice:
     """Store a system message in a group; all of `roster` get it."""
-    seq = tx.append(roster.cid, _SYSTEM_UID, "system", sentence, event)
     message = Message(
-        id=message_id(seq),
+        id=message_id(tx.next_seq),
         sender_id=SYSTEM_USER,
         group_id=roster.group_id,
         type="system",
@@ -41,4 +39,5 @@ def announce(tx: Transaction, roster: Roster, sentence: str, event: Event) -> No
         timestamp=tx.now_ms,
         event=event,
     )
+    tx.append(roster.cid, SYSTEM_UID, message)
     return Notice(message, roster.members)

@@ -130,10 +130,11 @@ class Send(Change[_Stored, bytes]):
             uid = tx.name_user(self._sender)
             cid = tx.direct(uid, tx.addressee(self._receiver_id))
             users = {self._sender, self._receiver_id}
-        seq = tx.append(cid, uid, self._kind, self._content)
+        message = self._message(tx.next_seq, tx.now_ms)
+        seq = tx.append(cid, uid, message)
         if client_msg_id is not None:
             tx.remember_send(uid, client_msg_id, digest, seq)
-        return _Stored(self._message(seq, tx.now_ms), users)
+        return _Stored(message, users)
 
     def conclude(self, stored: _Stored) -> Outcome[bytes]:
         """The answer, and the push to everyone who is to have it."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import apsw
 import msgspec
 
-from imserver.store import message_rows, queries, reading, viewing
+from imserver.store import message_rows, reading, viewing
 from imserver.store.search import documents
 from imserver.store.search.parts import empty_part, matching, part_of
 from imserver.store.search.terms import expression, find_ranges
@@ -157,7 +157,7 @@ class _Search:
                 break
             hits.append((seq, ranges))
         rows = [
-            message_rows.Row(*reading.one(self._db, queries.MESSAGE_BY_SEQ, seq)) for seq, _ in hits
+            message_rows.Row(*reading.one(self._db, message_rows.BY_SEQ, seq)) for seq, _ in hits
         ]
         views = viewing.views(self._db, self._uid, rows)
         return Found(

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import apsw
 from msgspec import json, structs
 
-from imserver.domain.model import MESSAGE_TYPES, Event
+from imserver.domain.model import Event
 from imserver.domain.sentences import added
-from imserver.store import queries, reading
+from imserver.store import message_rows, queries, reading
 from imserver.store.database import StoreError
 from imserver.store.retention import removal
 from imserver.store.retention import removal_queries as removing
@@ -34,21 +34,12 @@ if TYPE_CHECKING:
 
 REWRITE_DUE: Final = "rewrite_due"  # a key of `meta`
 _PIECE: Final = 1000  # messages
-_SYSTEM: Final = MESSAGE_TYPES.index("system")
 
 _RENAME: Final = "UPDATE user SET user_id = ?2, created_ms = 0 WHERE uid = ?1"
 _CONVERSATIONS: Final = """
     SELECT m.cid, c.low_uid, c.high_uid
     FROM member m JOIN conversation c ON c.cid = m.cid WHERE m.uid = ?
 """
-_NOTICES: Final = """
-    SELECT seq, content, event FROM message
-    WHERE cid = ?1 AND seq > ?2 AND type = ?3 AND event IS NOT NULL
-      AND (event ->> 'user_id' = ?4 OR event ->> 'by' = ?4
-           OR EXISTS (SELECT 1 FROM json_each(event, '$.user_ids') WHERE value = ?4))
-    ORDER BY seq LIMIT ?5
-"""
-_REWRITE_NOTICE: Final = "UPDATE message SET content = ?2, event = ?3 WHERE seq = ?1"
 _DROP_OF_CONVERSATION: Final = (
     "DELETE FROM selective_ack WHERE cid = ?1 AND uid = ?2",
     "DELETE FROM run WHERE cid = ?1 AND uid = ?2",
@@ -138,7 +129,7 @@ def _written(db: apsw.Connection, cid: int, uid: int) -> Iterator[list[removal.O
 def _rewrite_notices(db: apsw.Connection, cid: int, old: str, new: str) -> None:
     """Give the user their new name in what the server said of them in a group."""
     after = 0
-    while rows := reading.every(db, _NOTICES, (cid, after, _SYSTEM, old, _PIECE)):
+    while rows := reading.every(db, message_rows.NOTICES, (cid, after, old, _PIECE)):
         for seq, content, text in rows:
             event = json.decode(text, type=Event)
             renamed = structs.replace(
@@ -152,7 +143,7 @@ def _rewrite_notices(db: apsw.Connection, cid: int, old: str, new: str) -> None:
                 sentence = added(renamed.by, renamed.user_ids)
             else:
                 sentence = _reworded(content, event, old, new)
-            db.execute(_REWRITE_NOTICE, (seq, sentence, json.encode(renamed).decode()))
+            db.execute(message_rows.REWRITE_NOTICE, (seq, sentence, json.encode(renamed).decode()))
         after = rows[-1][0]
 
 

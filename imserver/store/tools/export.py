@@ -19,6 +19,7 @@ from imserver.store import reading, schema
 from imserver.store.beside import fold_wal, read_beside, require_current, sort_in_files
 from imserver.store.database import StoreError, migrate, schema_version, take_lock
 from imserver.store.lines import FORMAT, End, Header, Record, Target, UnknownUser
+from imserver.store.message_rows import MessageLine
 from imserver.store.ownership import as_owner_of
 from imserver.store.tools import records
 from imserver.store.tools import whole_files as files
@@ -152,7 +153,7 @@ def _export(
     lines = sum(counts.values()) + 1
     out.write(_encode(End(lines=lines)))
     db.execute("ROLLBACK")
-    return Moved(lines + 1, counts[records.UserLine], counts[records.MessageLine])
+    return Moved(lines + 1, counts[records.UserLine], counts[MessageLine])
 
 
 def _total(db: apsw.Connection, kind: type[Record]) -> int:
@@ -240,7 +241,7 @@ class _Loading:
         self._name = name
         self._number = 0  # of the line under way
         self._whole = False
-        self._counts = dict.fromkeys((records.UserLine, records.MessageLine), 0)
+        self._counts = dict.fromkeys((records.UserLine, MessageLine), 0)
 
     def load(self, source: IO[bytes], progress: Progress) -> Moved:
         """Put every line into the database.
@@ -262,9 +263,7 @@ class _Loading:
             raise StoreError(f"{self._name} is not whole: its last line is missing")
         self._db.execute(NOTE_RUNS, {"least": LONG_RUN})
         self._db.execute("COMMIT")
-        return Moved(
-            self._number, self._counts[records.UserLine], self._counts[records.MessageLine]
-        )
+        return Moved(self._number, self._counts[records.UserLine], self._counts[MessageLine])
 
     def _lines(self, source: IO[bytes]) -> Iterator[bytes]:
         try:

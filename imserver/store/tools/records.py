@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from imserver.domain.errors import ApiError
-from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Level, check_user_id
+from imserver.domain.model import Level, check_user_id
 from imserver.store.lines import Record, Target
+from imserver.store.message_rows import MessageLine
 from imserver.store.tools.account_records import TOKENS_LEFT_OUT, AccountLine, AuditLine
 from imserver.store.tools.file_records import Attachment, File
 from imserver.store.tools.group_records import (
@@ -65,58 +66,6 @@ class UserLine(Record, tag="user", frozen=True, kw_only=True):
             except ApiError as error:
                 raise msgspec.ValidationError(str(error)) from None
         into.put("user (uid, user_id, created_ms)", self.number, self.user_id, self.created_ms)
-
-
-class MessageLine(Record, tag="message", frozen=True, kw_only=True):
-    """A message; its id is `msg_` and its place in the order."""
-
-    COLUMNS = (
-        "message.seq", "message.cid", "message.sender_uid", "message.type", "message.content",
-        "message.sent_ms", "message.event",
-    )  # fmt: skip
-    FROM = "message"
-    SELECT = """
-        SELECT m.seq, m.cid, u.user_id, m.type, m.content, m.sent_ms, m.event
-        FROM message m LEFT JOIN user u ON u.uid = m.sender_uid
-        ORDER BY m.seq
-    """
-
-    seq: int
-    conversation: int
-    sender: str
-    type: str
-    content: str
-    sent_ms: int
-    event: dict[str, Any] | None = None
-
-    @classmethod
-    def of(cls, *row: Any) -> MessageLine:
-        """See `Record`."""
-        seq, cid, sender, kind, content, sent_ms, event = row
-        return cls(
-            seq=seq,
-            conversation=cid,
-            sender=sender or SYSTEM_USER,
-            type=MESSAGE_TYPES[kind],
-            content=content,
-            sent_ms=sent_ms,
-            event=None if event is None else msgspec.json.decode(event),
-        )
-
-    def put(self, into: Target) -> None:
-        """See `Record`."""
-        if self.type not in MESSAGE_TYPES:
-            raise msgspec.ValidationError(f"there is no type {self.type!r}")
-        into.put(
-            "message (seq, cid, sender_uid, type, content, sent_ms, event)",
-            self.seq,
-            self.conversation,
-            0 if self.sender == SYSTEM_USER else into.uid(self.sender),
-            MESSAGE_TYPES.index(self.type),
-            self.content,
-            self.sent_ms,
-            None if self.event is None else msgspec.json.encode(self.event).decode(),
-        )
 
 
 class ClientMessage(Record, tag="client_message", frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from imserver.store import message_rows
 from imserver.store.tools import group_records, records
 from imserver.store.tools.account_records import AccountLine, AuditLine
 from imserver.store.tools.file_records import Attachment, File
@@ -51,8 +52,8 @@ SELECT_OF_USER: Final[dict[type[Record], str]] = {
                       WHERE uid = m.uid AND cid = m.cid ORDER BY from_seq) i)
         FROM member m WHERE m.uid = :uid ORDER BY m.cid
     """,
-    records.MessageLine: """
-        SELECT m.seq, m.cid, u.user_id, m.type, m.content, m.sent_ms, m.event
+    message_rows.MessageLine: f"""
+        SELECT {message_rows.LINE_COLUMNS}
         FROM membership i
         JOIN message m ON m.cid = i.cid AND m.seq >= i.from_seq
                       AND m.seq <= ifnull(i.to_seq, m.seq)
