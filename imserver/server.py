@@ -15,64 +15,44 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
-from imserver.config import Auth, Config, ConfigError
+from imserver import building
+from imserver.config import Config
 from imserver.domain.errors import CloseCode
-from imserver.domain.model import DAY_MS, Peer
-from imserver.live.backoff import Backoff
+from imserver.domain.model import Peer
 from imserver.live.hub import Hub
-from imserver.live.rates import Rate
 from imserver.live.sweeper import Sweeper
 from imserver.resources import room_for_connections
 from imserver.service.accounts.keeping import begin, tend
-from imserver.service.accounts.registry import Accounts
-from imserver.service.admission import Admission, Budget
 from imserver.service.engine import Engine, RequestLimits
-from imserver.service.files.opening import FileService, open_files
 from imserver.service.identity.hosts import Hosts
-from imserver.service.identity.modes import Identity, OpenIdentity, ProxyIdentity
 from imserver.service.identity.origins import Origins
 from imserver.service.identity.pages import Pages
-from imserver.service.identity.token_identity import TokenIdentity
-from imserver.service.upkeep.retention import Retention
 from imserver.setting_kinds import is_loopback
-from imserver.store.database import MEMORY, open_database
-from imserver.store.files.contents import FOLDER as FILES_FOLDER
-from imserver.store.files.uploaded import FileLimits
-from imserver.store.ownership import make_folder
+from imserver.store.database import open_database
 from imserver.store.reader import Reader
 from imserver.store.search.finding import Finder
 from imserver.store.search.indexing import indexing
-from imserver.store.tools.rotation import Rotation
 from imserver.store.writer import Writer
 from imserver.transport.deadline import Times
 from imserver.transport.edge import Edge
 from imserver.transport.file_routes import file_routes
 from imserver.transport.framing import text_frame
-from imserver.transport.gate import Gate
 from imserver.transport.http1 import Http1Lane
-from imserver.transport.listeners import Listener, listen_tcp, listening_unix
-from imserver.transport.metrics import Metrics
+from imserver.transport.listeners import listen_tcp
 from imserver.transport.proxies import Proxies
 from imserver.transport.pump import Pump
-from imserver.transport.requests import Requests
-from imserver.transport.rest import RestRules
-from imserver.transport.routes import RawRoute, Routes
-from imserver.transport.self_description import self_description
 from imserver.transport.tls import Certificate, TlsError
-from imserver.transport.web_files import web_files
 from imserver.transport.ws import WebSocketLane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from imserver.store.database import Database
-    from imserver.transport.http2_lane import Http2Lane
+    from imserver.service.identity.modes import Identity
 
 logger = logging.getLogger(__name__)
 
@@ -153,10 +133,10 @@ async def open_server(
     config = Config() if config is None else config
     config.check()
     hub = Hub(text_frame, outbox_bytes=config.limits.outbox_bytes)
-    accounts = _accounts(config.auth, hub, clock) if config.auth.mode == "token" else None
-    identity = _identity(config.auth, clock, accounts)
+    accounts = building.accounts(config.auth, hub, clock) if config.auth.mode == "token" else None
+    identity = building.identity(config.auth, clock, accounts)
     with ExitStack() as files:
-        certificate = _certificate(config) if listening else None
+        certificate = building.certificate(config) if listening else None
         listeners = listen_tcp(config.host, config.port, certificate) if listening else []
         for listener in listeners:
             files.callback(listener.sock.close)
@@ -165,7 +145,7 @@ async def open_server(
         )
         # Whoever has the database's lock may put its sockets beside it.
         unix = files.enter_context(ExitStack())
-        listeners += _unix_listeners(config, unix) if listening else []
+        listeners += building.unix_listeners(config, unix) if listening else []
         indexer = None if database.in_memory else files.enter_context(indexing(database))
 
         def after_batch() -> None:
@@ -196,7 +176,7 @@ async def open_server(
             identity=identity,
             finder=Finder(indexer),
             accounts=accounts,
-            admission=_admission(config) if config.limits_admission else None,
+            admission=building.admission(config) if config.limits_admission else None,
         )
         loopback = is_loopback(config.host)
         # Where being on this machine is all that it takes to be somebody, pages are on it too.
@@ -205,7 +185,7 @@ async def open_server(
         pages = Pages(hosts, Origins(config.origins, hosts, loopback=loopback))
         proxies = Proxies(config.proxies)
         room = room_for_connections(config.limits.connections)
-        gate = _gate(config, room) if config.limits_admission else None
+        gate = building.gate(config, room) if config.limits_admission else None
         pump = Pump(hub.flush)
         websockets = WebSocketLane(
             engine,
@@ -218,9 +198,9 @@ async def open_server(
             handshake_timeout=config.timeouts.request_head,
             access_log=config.log.access,
         )
-        filing = files.enter_context(_open_files(config, engine))
+        filing = files.enter_context(building.file_service(config, engine))
         raw = file_routes(filing.cabinet, filing.uploads)
-        rest = _rest(config, engine, pages, proxies, gate, database, raw)
+        rest = building.rest_rules(config, engine, pages, proxies, gate, database, raw)
         times = Times(
             head=config.timeouts.request_head,
             body=config.timeouts.request_body,
@@ -231,7 +211,7 @@ async def open_server(
         edge = Edge(
             websockets,
             http1,
-            lambda: _http2(rest, times, header_bytes),
+            lambda: building.http2_lane(rest, times, header_bytes),
             proxies,
             head_timeout=config.timeouts.request_head,
             most_connections=room,
@@ -244,7 +224,7 @@ async def open_server(
             storing.start_soon(http1.run)
             first_password = None if accounts is None else await begin(accounts, engine)
             if config.backup.every and listening:
-                storing.start_soon(_backups(config, clock).run)
+                storing.start_soon(building.backups(config, clock).run)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as background:
                     sweeper = Sweeper(
@@ -259,7 +239,7 @@ async def open_server(
                     if accounts is not None:
                         background.start_soon(tend, accounts, engine)
                     if listening:
-                        background.start_soon(_retention(config, engine).run)
+                        background.start_soon(building.retention(config, engine).run)
                     for listener in listeners:
                         background.start_soon(edge.accept, listener, connections)
                     operator = Peer(operator=True)
@@ -284,171 +264,6 @@ async def open_server(
                 await writer.wait_closed()
                 hub.close_all(CloseCode.GOING_AWAY)
             storing.cancel_scope.cancel()  # nothing is left to write or to read from
-
-
-def _certificate(config: Config) -> Certificate | None:
-    certificate, key = config.tls.certificate, config.tls.key
-    if bool(certificate) is not bool(key):
-        missing = "key" if certificate else "certificate"
-        raise ConfigError(f"tls.{missing} is missing: TLS needs a certificate and its key")
-    if not certificate:
-        return None
-    try:
-        return Certificate(Path(certificate), Path(key))
-    except TlsError as error:
-        raise ConfigError(f"tls.certificate: {error}") from None
-
-
-def _unix_listeners(config: Config, stack: ExitStack) -> list[Listener]:
-    listeners = []
-    if config.socket:
-        path, mode = Path(config.data) / config.socket, int(config.socket_mode, 8)
-        listeners.append(stack.enter_context(listening_unix(path, mode)))
-    if config.control_socket is not None:
-        try:
-            make_folder(config.control_socket.parent)
-            control = listening_unix(config.control_socket, 0o600, operator=True)
-            listeners.append(stack.enter_context(control))
-        except OSError as error:
-            logger.warning("no control socket, commands cannot reach this server: %s", error)
-    return listeners
-
-
-def _rest(
-    config: Config,
-    engine: Engine,
-    pages: Pages,
-    proxies: Proxies,
-    gate: Gate | None,
-    database: Database,
-    raw: list[RawRoute],
-) -> RestRules:
-    requests = Requests(access_log=config.log.access, refusals=engine.refusals)
-    metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
-    return RestRules(
-        engine,
-        pages,
-        proxies,
-        Routes([*self_description(engine.identity.scheme, metrics), *raw, *_web(config)]),
-        requests,
-        gate,
-        body_bytes=config.limits.body_bytes,
-    )
-
-
-def _open_files(config: Config, engine: Engine) -> AbstractContextManager[FileService]:
-    sizes = config.files
-    return open_files(
-        engine,
-        None if config.database == MEMORY else Path(config.data) / FILES_FOLDER,
-        FileLimits(
-            round(sizes.max_megabytes * 1e6),
-            round(sizes.user_megabytes * 1e6),
-            round(sizes.total_megabytes * 1e6),
-        ),
-        unused_hours=sizes.unused_hours,
-        strip_location=sizes.strip_location,
-    )
-
-
-def _web(config: Config) -> list[RawRoute]:
-    web = config.web
-    if not web.enabled:
-        return []
-    return web_files(title=web.title, base_path=web.base_path, mode=config.auth.mode)
-
-
-def _http2(rest: RestRules, times: Times, header_bytes: int) -> Http2Lane:
-    # Here, so that a server to which nobody speaks HTTP/2 runs without what serves it.
-    from imserver.transport.http2_lane import Http2Lane
-
-    return Http2Lane(rest, times, header_bytes=header_bytes)
-
-
-def _accounts(auth: Auth, hub: Hub, clock: Callable[[], int]) -> Accounts:
-    # Here, so that a server without accounts starts without what hashes passwords.
-    from imserver.service.accounts.hashing import Passwords
-
-    backoff = Backoff(time.monotonic)
-    return Accounts(hub, clock, Passwords(), backoff, token_days=auth.token_days)
-
-
-def _identity(auth: Auth, clock: Callable[[], int], accounts: Accounts | None) -> Identity:
-    match auth.mode:
-        case "open":
-            return OpenIdentity()
-        case "token":
-            assert accounts is not None
-            return TokenIdentity(accounts)
-        case "proxy":
-            return ProxyIdentity(auth.user_header, auth.administrators)
-        case "jwt":
-            # Here, so that a server that checks no signatures starts without them.
-            from imserver.service.identity.jwt_identity import JwtIdentity
-            from imserver.service.identity.jwt_keys import Keys, KeysError
-
-            key_set = bool(auth.jwks_file)
-            path = Path(auth.jwks_file or auth.key_file)
-            try:
-                keys = Keys(path, auth.algorithms, key_set=key_set)
-            except KeysError as error:
-                name = "jwks_file" if key_set else "key_file"
-                raise ConfigError(f"auth.{name}: {path}: {error}") from None
-            return JwtIdentity(
-                keys,
-                clock,
-                issuer=auth.issuer,
-                audience=auth.audience,
-                user_claim=auth.user_claim,
-                leeway=auth.leeway,
-                administrators=auth.administrators,
-            )
-
-
-def _admission(config: Config) -> Admission:
-    rates = config.admission
-    return Admission(
-        {
-            Budget.MESSAGES: Rate(rates.messages_per_second, rates.messages_burst),
-            Budget.SYNCS: Rate(rates.syncs_per_second, rates.syncs_burst),
-            Budget.REQUESTS: Rate(rates.requests_per_second, rates.requests_burst),
-            Budget.LOGINS: Rate(rates.logins_per_second, rates.logins_burst),
-        },
-        time.monotonic,
-        address_logins=Rate(rates.address_logins_per_second, rates.address_logins_burst),
-        address_users=rates.address_users,
-        user_sessions=rates.user_sessions,
-    )
-
-
-def _gate(config: Config, room: int) -> Gate:
-    rates = config.admission
-    return Gate(
-        Rate(rates.connections_per_second, rates.connections_burst),
-        time.monotonic,
-        most_connections=rates.address_connections,
-        room=room,
-    )
-
-
-def _retention(config: Config, engine: Engine) -> Retention:
-    return Retention(
-        engine,
-        keep_ms=round(config.retention.days * DAY_MS),
-        most_bytes=round(config.retention.megabytes * 1e6),
-        every=config.retention.every,
-    )
-
-
-def _backups(config: Config, clock: Callable[[], int]) -> Rotation:
-    return Rotation(
-        Path(config.database_path),
-        config.backup_folder,
-        every=config.backup.every,
-        keep=config.backup.keep,
-        compressed=config.backup.compress,
-        clock=clock,
-    )
 
 
 def _address(listener: socket.socket) -> tuple[str, int]:

@@ -316,7 +316,7 @@ async def test_a_login_that_a_new_password_overtakes_is_refused(
 @pytest.fixture
 def _at_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No time goes by for who guesses, however slow the machine."""
-    monkeypatch.setattr("imserver.server.Backoff", lambda clock: Backoff(lambda: 1000.0))
+    monkeypatch.setattr("imserver.building.Backoff", lambda clock: Backoff(lambda: 1000.0))
 
 
 at_one_moment = pytest.mark.usefixtures("_at_one_moment")
