@@ -1,8 +1,20 @@
 """One open WebSocket: the sans-I/O core of `websockets`, and a socket read when it is ready.
 
-The codec is the library's: RFC 6455 in full, masking in C. The I/O is ours: one task a connection
-that waits for the socket to become readable, and answers that leave in one non-blocking send
-(see `live.outbox`).
+The codec is the library's: RFC 6455 in full, masking in C. The I/O is ours: the pump reads the
+socket when it is readable, and answers leave in one non-blocking send (see `live.outbox`).
+
+`Connection` owns the end of a connection. Where it stands, and what moves it on:
+
+| stage | what happens | what moves it on |
+|---|---|---|
+| open | frames are taken; answers and pushes leave | we say goodbye: leaving |
+| | | the client closed and has its answers: over |
+| leaving | what waits is sent, then our close frame | the client closed: over |
+| | | `LINGER` seconds: the connection is reset |
+| over | `run` returns, and the socket is closed | |
+
+A client that closes first still gets the answers to what it asked before (`_finish_when_answered`,
+`_answer_the_rest`), and only then the codec's own close frame.
 """
 
 from __future__ import annotations
@@ -10,6 +22,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -34,6 +47,14 @@ _WORK: Final = 256  # text frames taken at once, or a quarter of other frames; e
 LINGER: Final = 5.0  # seconds for a client to take our goodbye before the connection is reset
 
 
+class LinkStage(Enum):
+    """Where a connection stands; see the table above."""
+
+    OPEN = "open"
+    LEAVING = "leaving"
+    OVER = "over"
+
+
 class Connection:
     """One open WebSocket: the `Link` of its session. The lane owns the socket."""
 
@@ -52,9 +73,8 @@ class Connection:
         "_pump",
         "_sock",
         "_texts",
-        "ended",
-        "expired",
         "session",
+        "stage",
     )
 
     def __init__(
@@ -82,15 +102,14 @@ class Connection:
         self._texts: Iterator[bytes | None] = iter(())  # messages that wait behind it
         self._failure: Exception | None = None
         self._goodbye = b""  # what the codec wants said last
-        self.ended = False  # the peer has closed
-        self.expired = False  # we have said goodbye
+        self.stage = LinkStage.OPEN
 
     async def run(self, early: bytes) -> None:
         """Take frames until the connection ends; `early` is what was read of them already."""
         if early:
             self._take(early)
             self._hub.flush()
-        while not self.ended:
+        while self.stage is not LinkStage.OVER:
             if self._pause is None:
                 self._pump.watch(self._sock, self._readable)
                 await self._called.wait()
@@ -119,10 +138,10 @@ class Connection:
             elif self._dispatcher.busy:
                 self._pause = self._answer_the_rest()
             else:
-                self.ended = True
+                self.stage = LinkStage.OVER
         except Exception as failure:  # ours: it ends this connection, not the pump
             self._failure = failure
-        if self.ended or self._failure is not None or self._pause is not None:
+        if self.stage is LinkStage.OVER or self._failure is not None or self._pause is not None:
             self._pump.leave(self._sock)
             self._called.set()
 
@@ -222,7 +241,9 @@ class Connection:
                 outbox.put(data)
             outbox.flush()
         elif self._protocol.close_rcvd_then_sent is False:
-            self.ended = True  # ours was said before; what the peer does now is its own affair
+            self.stage = (
+                LinkStage.OVER
+            )  # ours was said before; what the peer does now is its own affair
         else:
             self._goodbye += b"".join(said)
             if self._dispatcher.busy:
@@ -235,7 +256,7 @@ class Connection:
         with trio.move_on_after(LINGER):
             await self._dispatcher.wait_answered()
             await self.session.outbox.wait_below(0)
-        self.ended = True
+        self.stage = LinkStage.OVER
 
     async def _finish_when_answered(self) -> None:
         await self._dispatcher.wait_answered()
@@ -274,7 +295,8 @@ class Connection:
 
     def expire(self) -> None:
         """See `Link`."""
-        self.expired = True
+        if self.stage is LinkStage.OPEN:
+            self.stage = LinkStage.LEAVING
         self._nursery.cancel_scope.deadline = trio.current_time() + LINGER
 
     def close(self, code: CloseCode) -> None:
@@ -286,7 +308,7 @@ class Connection:
             self._sock.send(self._goodbye)
             self._sock.shutdown(socket.SHUT_WR)
         if self._protocol.close_rcvd is not None:  # RFC 6455 section 7.1.1: the server closes first
-            self.ended = True
+            self.stage = LinkStage.OVER
             self._called.set()
 
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:

@@ -121,7 +121,7 @@ class WebSocketLane:
                 if self._access_log:
                     _log_end(connection.session, trio.current_time() - begun)
                 nursery.cancel_scope.cancel()
-        if connection.expired and not connection.ended:
+        if connection.stage is link.LinkStage.LEAVING:
             reset(sock)
 
     async def _shake_hands(self, sock: socket.socket, head: bytes, peer: Peer) -> _Opening | None:
