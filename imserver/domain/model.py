@@ -102,6 +102,9 @@ class Event(Struct, frozen=True, omit_defaults=True):
     by: str  # the user who did it
     role: str | None = None  # the new role, if `kind` is `role`
     user_ids: list[str] | None = None  # all users concerned, if there are several
+    name: str | None = None  # the group's, if it is new
+    private: bool | None = None  # whether the group is now, if that has changed
+    changed: list[str] | None = None  # properties of the group that have changed
 
 
 class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):

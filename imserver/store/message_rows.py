@@ -88,7 +88,7 @@ class Row(NamedTuple):
 
 # Of an erased user nothing stays in what the server says of itself; see `tools.erasing`.
 NOTICES: Final = f"""
-    SELECT seq, content, event FROM message
+    SELECT seq, event FROM message
     WHERE cid = ?1 AND seq > ?2 AND type = {TYPE_NUMBERS["system"]} AND event IS NOT NULL
       AND (event ->> 'user_id' = ?3 OR event ->> 'by' = ?3
            OR EXISTS (SELECT 1 FROM json_each(event, '$.user_ids') WHERE value = ?3))

@@ -225,7 +225,7 @@ async def test_what_happens_in_a_group_stands_in_it(transport: str) -> None:
             "carol now owns the group",
         ]
         assert [message["event"] for message in messages] == [
-            {"kind": "created", "user_id": "alice", "by": "alice"},
+            {"kind": "created", "user_id": "alice", "by": "alice", "name": 'the "best"'},
             {"kind": "join", "user_id": "bob", "by": "bob"},
             {"kind": "leave", "user_id": "alice", "by": "alice"},
             {"kind": "transfer", "user_id": "carol", "by": "alice"},

@@ -12,7 +12,6 @@ from imserver.domain.answered import OneGroup
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import DONE, encode_json
 from imserver.domain.model import Event, Group, Role, check_user_id
-from imserver.domain.sentences import added
 from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.membership import (
     check_description,
@@ -145,8 +144,14 @@ class Update(Governed[_Updated]):
         notice = announce(
             tx,
             roster,
-            f"{self.by} changed {_changes(before, after)}",
-            Event("updated", self.by, self.by),
+            Event(
+                "updated",
+                self.by,
+                self.by,
+                name=after.name if after.name != before.name else None,
+                private=after.private if after.private != before.private else None,
+                changed=_changed(before, after),
+            ),
         )
         view = rosters.view(tx, self.group_id)
         assert view is not None
@@ -158,17 +163,10 @@ class Update(Governed[_Updated]):
         return Outcome(answer, () if stored.notice is None else (stored.notice.delivery(),))
 
 
-def _changes(before: _Properties, after: _Properties) -> str:
-    said = []
-    if after.name != before.name:
-        said.append(f'the name to "{after.name}"')
-    if after.description != before.description:
-        said.append("the description")
-    if after.private != before.private:
-        said.append("the group to " + ("private" if after.private else "open"))
-    if after.keep_ms != before.keep_ms:
-        said.append("how long messages are kept")
-    return " and ".join(said)
+def _changed(before: _Properties, after: _Properties) -> list[str]:
+    """The properties that differ, as the API calls them."""
+    names = ("name", "description", "private", "retention_days")
+    return [name for name, old, new in zip(names, before, after, strict=True) if old != new]
 
 
 def add_members(engine: Engine, caller: Caller, request: AddMembers) -> Add:
@@ -216,7 +214,7 @@ class Add(Announced):
             bans.lift(tx, roster.cid, uid)
         roster = rosters.admit(tx, roster, newcomers, tx.next_seq)
         event = Event("added", new[0], self.by, user_ids=new if len(new) > 1 else None)
-        return (announce(tx, roster, added(self.by, new), event),)
+        return (announce(tx, roster, event),)
 
 
 def remove_member(engine: Engine, caller: Caller, request: MemberRef) -> Remove:
@@ -256,7 +254,7 @@ def put_out(tx: Transaction, roster: Roster, by: str, user_id: str) -> Notice:
     if rosters.role(tx, roster.cid, uid) >= rosters.role(tx, roster.cid, roster.members[by]):
         raise ApiError(Code.FORBIDDEN, "Only a higher role may remove this member")
     bans.ban(tx, roster.cid, uid, roster.members[by])
-    notice = announce(tx, roster, f"{by} removed {user_id}", Event("removed", user_id, by))
+    notice = announce(tx, roster, Event("removed", user_id, by))
     rosters.dismiss(tx, roster, user_id, tx.next_seq - 1)
     return notice
 
@@ -299,11 +297,7 @@ class Appoint(Announced):
             return ()
         rosters.set_role(tx, roster.cid, uid, self._role)
         event = Event("role", self._user_id, self.by, self._role.label)
-        sentence = f"{self.by} made {self._user_id} {_ARTICLES[self._role]}"
-        return (announce(tx, roster, sentence, event),)
-
-
-_ARTICLES: Final = {Role.ADMIN: "an admin", Role.MEMBER: "a member"}
+        return (announce(tx, roster, event),)
 
 
 def transfer_group(engine: Engine, caller: Caller, request: MemberRef) -> Transfer:
@@ -331,7 +325,7 @@ class Transfer(Announced):
         rosters.set_role(tx, roster.cid, roster.members[self.by], Role.ADMIN)
         rosters.set_role(tx, roster.cid, uid, Role.OWNER)
         event = Event("transfer", self._user_id, self.by, Role.OWNER.label)
-        return (announce(tx, roster, f"{self._user_id} now owns the group", event),)
+        return (announce(tx, roster, event),)
 
 
 def dissolve_group(engine: Engine, caller: Caller, request: GroupRef) -> Dissolve:
@@ -350,6 +344,6 @@ class Dissolve(Announced):
         """End every membership with the message that says so."""
         roster = self.authorise(tx)
         event = Event("dissolved", self.by, self.by)
-        notice = announce(tx, roster, f"{self.by} dissolved the group", event)
+        notice = announce(tx, roster, event)
         rosters.dissolve(tx, roster, tx.next_seq - 1)
         return (notice,)

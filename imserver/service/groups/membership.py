@@ -145,8 +145,7 @@ class Create(Change[_Created, bytes]):
         notice = announce(
             tx,
             roster,
-            f'{self._owner} created the group "{self._name}"',
-            Event("created", self._owner, self._owner),
+            Event("created", self._owner, self._owner, name=self._name),
         )
         view = rosters.view(tx, group_id)
         assert view is not None
@@ -293,7 +292,6 @@ class Join(Change[Notice | None, bytes]):
         return announce(
             tx,
             roster,
-            f"{self._user_id} joined the group",
             Event("join", self._user_id, self._user_id),
         )
 
@@ -333,7 +331,6 @@ class Leave(Change[tuple[Notice, ...], bytes]):
         left = announce(
             tx,
             roster,
-            f"{self._user_id} left the group",
             Event("leave", self._user_id, self._user_id),
         )
         remaining = rosters.dismiss(tx, roster, self._user_id, tx.next_seq - 1)
@@ -348,6 +345,4 @@ class Leave(Change[tuple[Notice, ...], bytes]):
     def _hand_over(self, tx: Transaction, roster: Roster) -> Notice:
         uid, heir = rosters.heir(tx, roster.cid)
         rosters.set_role(tx, roster.cid, uid, Role.OWNER)
-        return announce(
-            tx, roster, f"{heir} now owns the group", Event("transfer", heir, self._user_id)
-        )
+        return announce(tx, roster, Event("transfer", heir, self._user_id))

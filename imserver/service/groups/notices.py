@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imserver.domain.frames import encode_json, push_of
 from imserver.domain.model import SYSTEM_USER, Event, Level, Message, message_id
+from imserver.domain.sentences import sentence
 from imserver.service.engine import Delivery
 from imserver.store.message_rows import SYSTEM_UID
 
@@ -27,14 +28,14 @@ class Notice(NamedTuple):
         return Delivery(push_of(self.message, encode_json(self.message)), self.users)
 
 
-def announce(tx: Transaction, roster: Roster, sentence: str, event: Event) -> Notice:
+def announce(tx: Transaction, roster: Roster, event: Event) -> Notice:
     """Store a system message in a group; all of `roster` get it."""
     message = Message(
         id=message_id(tx.next_seq),
         sender_id=SYSTEM_USER,
         group_id=roster.group_id,
         type="system",
-        content=sentence,
+        content=sentence(event),
         status=Level.SENT.label,
         timestamp=tx.now_ms,
         event=event,

@@ -18,7 +18,7 @@ import apsw
 from msgspec import json, structs
 
 from imserver.domain.model import Event
-from imserver.domain.sentences import added
+from imserver.domain.sentences import sentence
 from imserver.store import message_rows, queries, reading
 from imserver.store.database import StoreError
 from imserver.store.retention import removal
@@ -130,7 +130,7 @@ def _rewrite_notices(db: apsw.Connection, cid: int, old: str, new: str) -> None:
     """Give the user their new name in what the server said of them in a group."""
     after = 0
     while rows := reading.every(db, message_rows.NOTICES, (cid, after, old, _PIECE)):
-        for seq, content, text in rows:
+        for seq, text in rows:
             event = json.decode(text, type=Event)
             renamed = structs.replace(
                 event,
@@ -139,24 +139,9 @@ def _rewrite_notices(db: apsw.Connection, cid: int, old: str, new: str) -> None:
                 user_ids=event.user_ids
                 and [new if user == old else user for user in event.user_ids],
             )
-            if renamed.user_ids:
-                sentence = added(renamed.by, renamed.user_ids)
-            else:
-                sentence = _reworded(content, event, old, new)
-            db.execute(message_rows.REWRITE_NOTICE, (seq, sentence, json.encode(renamed).decode()))
+            rewritten = (seq, sentence(renamed), json.encode(renamed).decode())
+            db.execute(message_rows.REWRITE_NOTICE, rewritten)
         after = rows[-1][0]
-
-
-def _reworded(content: str, event: Event, old: str, new: str) -> str:
-    # The sentences begin with who did it, or, where a group is handed over, with who has it now.
-    leading = event.user_id if event.kind == "transfer" else event.by
-    if leading == old:
-        content = new + content.removeprefix(old)
-    if event.user_id == old and event.kind in ("added", "removed"):
-        content = content.removesuffix(old) + new
-    if event.user_id == old and event.kind == "role":
-        content = content.replace(f" made {old} ", f" made {new} ", 1)
-    return content
 
 
 def _hide_in_audit(db: apsw.Connection, old: str, new: str) -> None:
