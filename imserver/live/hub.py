@@ -1,7 +1,12 @@
 """Sessions, presence and fan-out.
 
 Every method is synchronous: what one does is done before anything else happens, so nobody ever
-sees half a change. Law: `publish` only queues; `flush` lets everything out, one send a session.
+sees half a change. Laws:
+
+- `publish` and `send` only queue; `flush` lets everything out, one send a session.
+- A session gets what is queued for it in the order in which it was queued. Payloads for one large
+  audience, one behind the other, are held back as a run, to be put into each outbox in one piece;
+  whatever else is queued for a session of that audience ends the run first.
 """
 
 from __future__ import annotations
@@ -20,6 +25,21 @@ if TYPE_CHECKING:
 
 
 _UNKNOWN: Final = Peer()
+_LARGE: Final = 16  # users; payloads for fewer are queued one by one
+_RUN_BYTES: Final = 64 * 1024  # of a run; it ends when it is longer
+_MOST_AUDIENCES: Final = 64  # remembered
+
+
+class _Run:
+    """Frames for one audience that are still to be put into its outboxes."""
+
+    __slots__ = ("frames", "size", "skip", "users")
+
+    def __init__(self, users: Collection[str], skip: Session | None) -> None:
+        self.users = users
+        self.skip = skip
+        self.frames: list[bytes] = []
+        self.size = 0
 
 
 class Session:
@@ -53,6 +73,10 @@ class Hub:
         self._sessions: dict[Session, None] = {}
         self._online: dict[str, dict[Session, None]] = {}
         self._unsent: dict[Outbox, None] = {}
+        self._run: _Run | None = None
+        # The sessions of large audiences, as long as nobody comes or goes. An audience is never
+        # changed in place, so it is known by its identity; the entry keeps it alive.
+        self._audiences: dict[int, tuple[Collection[str], list[Session]]] = {}
         self.opened = 0  # sessions since the start
         self.ended: Counter[CloseCode] = Counter()  # sessions that we ended, and why
 
@@ -93,11 +117,14 @@ class Hub:
         """From now on the session gets what is pushed to the user; again: the grant is renewed."""
         session.grant = grant
         session.user_id = grant.user_id
+        self._end_run()
+        self._audiences.clear()
         self._online.setdefault(grant.user_id, {})[session] = None
 
     def close(self, session: Session) -> None:
         """Forget a session whose connection has ended."""
         session.outbox.abandon()
+        self._audiences.clear()
         self._unsent.pop(session.outbox, None)
         if session in self._sessions:
             del self._sessions[session]
@@ -111,12 +138,26 @@ class Hub:
                     del self._online[session.user_id]
 
     def publish(self, payload: bytes, users: Collection[str], skip: Session | None = None) -> None:
-        """Queue a payload for every session of `users` but `skip`; framed once for all."""
+        """Queue a payload for every session of `users` except `skip`; framed once for all.
+
+        `users` must not be changed afterwards.
+        """
+        run = self._run
+        if len(users) > _LARGE:
+            if run is None or run.users is not users or run.skip is not skip:
+                self._end_run()
+                run = self._run = _Run(users, skip)
+            frame = self.frame(payload)
+            run.frames.append(frame)
+            run.size += len(frame)
+            if run.size > _RUN_BYTES:
+                self._end_run()
+            return
+        if run is not None:
+            self._end_run()
         online = self._online
         framed: bytes | None = None
-        # The smaller side is walked: a large group of whom few are here costs the few.
-        here = users if len(users) <= len(online) else [user for user in online if user in users]
-        for user in here:
+        for user in users:
             sessions = online.get(user)
             if sessions is None:
                 continue
@@ -131,18 +172,51 @@ class Hub:
 
     def send(self, session: Session, payload: bytes) -> None:
         """Queue a payload for one session."""
+        if self._run is not None and session is not self._run.skip:
+            self._end_run()
         outbox = session.outbox
         outbox.put(self.frame(payload))
         self._unsent[outbox] = None
 
     def flush(self) -> None:
         """Let out everything that was queued since the last time."""
+        if self._run is not None:
+            self._end_run()
         unsent, self._unsent = self._unsent, {}
         for outbox in unsent:
             outbox.flush()
 
+    def _end_run(self) -> None:
+        """Put the run into the outboxes of its audience."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        frames = run.frames
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        unsent = self._unsent
+        for session in self._audience(run.users):
+            if session is not run.skip:
+                outbox = session.outbox
+                outbox.put(data)
+                unsent[outbox] = None
+
+    def _audience(self, users: Collection[str]) -> list[Session]:
+        """The sessions of a large audience."""
+        known = self._audiences.get(id(users))
+        if known is not None:
+            return known[1]
+        online = self._online
+        # The smaller side is walked: a large group of whom few are here costs the few.
+        here = users if len(users) <= len(online) else [user for user in online if user in users]
+        sessions = [session for user in here for session in online.get(user, ())]
+        if len(self._audiences) >= _MOST_AUDIENCES:
+            self._audiences.clear()
+        self._audiences[id(users)] = (users, sessions)
+        return sessions
+
     def end(self, session: Session, code: CloseCode) -> None:
         """Say goodbye, behind the answer that the session is still owed."""
+        self._end_run()
         if session.asking:
             session.farewell = code
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from imserver.domain.errors import CloseCode
@@ -160,3 +162,77 @@ async def test_close_all_sends_what_waits_and_says_goodbye() -> None:
     hub.close_all(CloseCode.GOING_AWAY)
     assert alice.sent == b"[last words]"
     assert alice.closed == nobody.closed == [CloseCode.GOING_AWAY]
+
+
+LARGE = {f"user{number}" for number in range(20)} | {"alice", "bob"}
+OTHERS = {f"user{number}" for number in range(20)} | {"bob", "carol"}
+deeds = st.one_of(
+    st.tuples(st.just("large"), st.sampled_from([None, "alice", "bob"])),
+    st.tuples(st.just("others"), st.sampled_from([None, "bob"])),
+    st.tuples(st.just("small"), st.sampled_from([None, "alice"])),
+    st.tuples(st.just("send"), st.sampled_from(["alice", "bob", "carol"])),
+    st.tuples(st.just("come"), st.sampled_from(["alice", "bob", "carol"])),
+    st.tuples(st.just("go"), st.sampled_from(["alice", "bob", "carol"])),
+    st.tuples(st.just("flush"), st.none()),
+)
+
+
+@given(st.lists(deeds, max_size=30))
+def test_each_session_gets_what_is_its_own_in_the_order_in_which_it_was_queued(
+    plan: list[tuple[str, str | None]],
+) -> None:
+    """Whatever is held back to be put into outboxes in one piece, nobody can tell."""
+    hub = make_hub(outbox_bytes=100_000)
+    first = {user: join(hub, user) for user in ("alice", "bob", "carol")}
+    here = list(first.items())
+    expected: dict[FakeLink, bytes] = {link: b"" for _, (_, link) in here}
+    for number, (deed, user) in enumerate(plan):
+        payload = b"%d" % number
+        audience = {"large": LARGE, "others": OTHERS, "small": {"alice", "carol"}}.get(deed)
+        if audience is not None:
+            skip = None if user is None else first[user][0]
+            hub.publish(payload, audience, skip)
+            for name, (session, link) in here:
+                if name in audience and session is not skip:
+                    expected[link] += b"[" + payload + b"]"
+        elif deed == "send":
+            session, link = first[user]
+            hub.send(session, payload)
+            if (user, first[user]) in here:
+                expected[link] += b"[" + payload + b"]"
+        elif deed == "come":
+            session, link = join(hub, user)
+            here.append((user, (session, link)))
+            expected[link] = b""
+        elif deed == "go":
+            leaving = [entry for entry in here if entry[0] == user]
+            if leaving:
+                here.remove(leaving[-1])
+                hub.flush()
+                hub.close(leaving[-1][1][0])
+        else:
+            hub.flush()
+    hub.flush()
+    assert {link: link.sent for link in expected} == expected
+
+
+async def test_a_run_for_a_large_audience_is_put_into_each_outbox_in_one_piece() -> None:
+    hub = make_hub()
+    sender, _ = join(hub, "alice")
+    _, bob = join(hub, "bob")
+    for number in range(3):
+        hub.send(sender, b"stored")
+        hub.publish(b"%d" % number, LARGE, sender)
+    outbox = next(iter(hub.of_user("bob"))).outbox
+    assert outbox.size == 0
+    hub.flush()
+    assert bob.sends == [b"[0][1][2]"]
+
+
+async def test_a_run_is_not_longer_than_an_outbox_may_be() -> None:
+    hub = make_hub(outbox_bytes=1_000_000)
+    _, bob = join(hub, "bob")
+    for _ in range(100):
+        hub.publish(b"x" * 50_000, LARGE)
+    hub.flush()
+    assert bob.sent == (b"[" + b"x" * 50_000 + b"]") * 100
