@@ -34,7 +34,7 @@ from imserver.domain.model import Message, parse_message_id
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from imserver.client.client_events import Event
 
@@ -166,8 +166,11 @@ class Client(GroupCalls, AccountCalls, SearchCalls):
         group: str | None = None,
         type: str = "text",
         client_msg_id: str | None = None,
+        attachments: Sequence[str] = (),
     ) -> Message:
         """Send a message to a user or a group; it is on the server's disk when this returns.
+
+        `attachments` are ids of one's own files, at most 20. `content` may be "" only with some.
 
         Safe to repeat with the same `client_msg_id`, 1-128 characters: the server stores it once
         for ever. Without one, a fresh one is used, and repeats after a reconnect are the client's
@@ -185,7 +188,9 @@ class Client(GroupCalls, AccountCalls, SearchCalls):
         if self._inbox is not None and self._inbox.crowded:
             raise Unread("read the events, or open the client with events=False")
         client_msg_id = client_msg_id or str(uuid.uuid4())
-        request = requested.SendMessage(content, to, group, type, client_msg_id)
+        request = requested.SendMessage(
+            content, to, group, type, client_msg_id, [*attachments] or None
+        )
         sent: answered.Sent = await self._line.ask("send_message", request, answered.Sent)
         return sent.message
 

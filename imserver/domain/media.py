@@ -7,6 +7,8 @@ from typing import Final
 from unicodedata import category, normalize
 from urllib.parse import quote
 
+from msgspec import Struct
+
 MAX_NAME: Final = 200  # characters
 MAX_NAME_BYTES: Final = 255  # the limit of most file systems
 ANY_TYPE: Final = "application/octet-stream"
@@ -21,6 +23,19 @@ INLINE: Final = (
     | {"video/mp4", "video/webm", "video/ogg", "video/quicktime"}
 )
 _RESERVED: Final = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+
+
+class FileView(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A file, as clients see it."""
+
+    id: str
+    name: str
+    size: int
+    type: str
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    thumbnail: bool = False  # there are a thumbnail and a preview
 
 
 def clean_name(name: str) -> str:

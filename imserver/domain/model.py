@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from imserver.domain.errors import ApiError, Code
+from imserver.domain.media import FileView
 
 MAX_USER_ID: Final = 64  # characters
 MAX_CLIENT_MSG_ID: Final = 128  # characters
@@ -119,6 +120,7 @@ class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
     status: str
     timestamp: int
     event: Event | None = None
+    attachments: tuple[FileView, ...] = ()
 
 
 class Group(Struct, frozen=True, omit_defaults=True):

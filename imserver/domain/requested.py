@@ -22,6 +22,7 @@ from imserver.domain.model import (
 
 MAX_LIMIT: Final = 200  # things on a page
 DEFAULT_LIMIT: Final = 50
+MOST_ATTACHMENTS: Final = 20  # of one message
 
 
 def _schema(**schema: Any) -> Meta:
@@ -40,6 +41,7 @@ _Days = Annotated[
     float,
     _schema(anyOf=[{"const": 0}, {"minimum": MIN_RETENTION_DAYS, "maximum": MAX_RETENTION_DAYS}]),
 ]
+_FileIds = Annotated[list[str], _schema(maxItems=MOST_ATTACHMENTS, uniqueItems=True)]
 _Limit = Annotated[int, _schema(minimum=1, maximum=MAX_LIMIT)]
 
 
@@ -69,6 +71,7 @@ class SendMessage(Struct, frozen=True, gc=False):
     group_id: str | None = None
     type: _Type | None = None
     client_msg_id: _ClientMsgId | None = None
+    attachments: _FileIds | None = None
 
 
 class GetMessage(Struct, frozen=True):

@@ -7,13 +7,18 @@ conversation, sender and time, and the search index for what it searches.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Event, Level, Message, message_id
 from imserver.store.lines import Record, Target
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 SYSTEM_UID: Final = 0  # the sender of system messages
 TYPE_NUMBERS: Final = {name: number for number, name in enumerate(MESSAGE_TYPES)}
 
@@ -71,8 +76,11 @@ class Row(NamedTuple):
     receiver: str | None
     group_id: str | None
 
-    def message(self, status: Level) -> Message:
-        """The message as a client sees it, with that client's status."""
+    def message(self, status: Level, more: Mapping[str, Any] = NOTHING) -> Message:
+        """The message as a client sees it, with that client's status.
+
+        `more` are the fields that only some messages have; see `carried`.
+        """
         return Message(
             id=message_id(self.seq),
             sender_id=self.sender or SYSTEM_USER,
@@ -83,6 +91,7 @@ class Row(NamedTuple):
             status=status.label,
             timestamp=self.sent_ms,
             event=None if self.event is None else msgspec.json.decode(self.event, type=Event),
+            **more,
         )
 
 

@@ -13,7 +13,7 @@ from imserver.store import queries
 from imserver.store.message_rows import Row
 from imserver.store.reading import every, find_uid, is_lost, newest_seq, one
 from imserver.store.retention import removed
-from imserver.store.viewing import views
+from imserver.store.viewing import views_within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,14 +98,15 @@ def _merge(
         # client's frame limit could never be got past.
         size += len(msgspec.json.encode(row.content)) + _ENVELOPE_BYTES
         if len(rows) == limit or (rows and size > max_bytes):
-            return Synced(views(db, uid, rows), True)
+            return Synced(views_within(db, uid, rows, max_bytes), True)
         rows.append(row)
         following = conversation.following(limit - len(rows) + 1)
         if following is None:
             heappop(heads)
         else:
             heapreplace(heads, (following, conversation))
-    return Synced(views(db, uid, rows), False)
+    messages = views_within(db, uid, rows, max_bytes)
+    return Synced(messages, len(messages) < len(rows))
 
 
 class _Ahead:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from imserver.domain.frames import encode_json
 from imserver.domain.model import Level
-from imserver.store import queries
-from imserver.store.message_rows import BY_SEQ, Row
+from imserver.store import carried, queries
+from imserver.store.message_rows import BY_SEQ, NOTHING, Row
 from imserver.store.reading import covers, find_uid, one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     import apsw
 
@@ -40,14 +41,34 @@ def find_message(db: apsw.Connection, seq: int, viewer: str) -> Message | None:
     return views(db, uid, [row])[0]
 
 
-def views(db: apsw.Connection, uid: int, rows: Iterable[Row]) -> list[Message]:
+def views(db: apsw.Connection, uid: int, rows: Sequence[Row]) -> list[Message]:
     """Messages with the status that user `uid` is to see.
 
     To a recipient it is their own, to the sender of a direct message the other's, to the sender
     in a group what all others have reached who were there for it and still are.
     """
     statuses = _Statuses(db)
-    return [row.message(statuses.seen_by(uid, row)) for row in rows]
+    more = carried.by_place(db, rows)
+    if not more:
+        return [row.message(statuses.seen_by(uid, row)) for row in rows]
+    return [row.message(statuses.seen_by(uid, row), more.get(row.seq, NOTHING)) for row in rows]
+
+
+def views_within(
+    db: apsw.Connection, uid: int, rows: Sequence[Row], max_bytes: int
+) -> list[Message]:
+    """The same, up to the first that makes them too large because of what messages carry.
+
+    At least one. Their contents were counted before.
+    """
+    found = views(db, uid, rows)
+    size = 0
+    for count, message in enumerate(found):
+        if message.attachments:
+            size += len(encode_json(message.attachments))
+        if count and size > max_bytes:
+            return found[:count]
+    return found
 
 
 class _Statuses:

@@ -14,11 +14,11 @@ import trio
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import encode_json
-from imserver.domain.media import INLINE, disposition
+from imserver.domain.media import INLINE, FileView, disposition
 from imserver.domain.ranges import choose
 from imserver.pictures.studio import MADE_TYPE
 from imserver.service.engine import Who
-from imserver.service.files.cabinet import FileView, on_disk, view_of
+from imserver.service.files.cabinet import on_disk
 from imserver.store.files.contents import PICTURES
 from imserver.transport.routes import Answer, RawCall, RawRoute
 
@@ -82,7 +82,7 @@ class _Desk:
         name = call.head.parameters().get("name", "")
         length = _number(call.head.text("Content-Length"))
         file = await self._cabinet.receive(call.caller.user_id, call.body, name, length)
-        return Answer(200, encode_json(OneFile(view_of(file))) + b"\n")
+        return Answer(200, encode_json(OneFile(file.view)) + b"\n")
 
     async def give(self, call: RawCall) -> Answer:
         """`GET /api/v1/files/{file_id}`, and what was made of a picture."""

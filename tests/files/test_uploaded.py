@@ -56,19 +56,18 @@ def test_only_ones_own_files_and_each_once(tx: Transaction) -> None:
         (alice, [f"file_{number}" for number in range(21)], Code.INVALID_REQUEST),
     ):
         with pytest.raises(ApiError) as refusal:
-            uploaded.attach(tx, uid, seq, files)
+            uploaded.own_files(tx.db, uid, files)
         assert refusal.value.code is code
     assert uploaded.attachments(tx.db, seq) == []
-    uploaded.attach(tx, alice, seq, ["file_2", "file_0"])
+    uploaded.attach(tx.db, seq, ["file_2", "file_0"])
     found = uploaded.attachments(tx.db, seq)
     assert [file.file_id for file in found] == ["file_2", "file_0"]
 
 
 def test_a_file_goes_with_the_last_message_that_carries_it(tx: Transaction) -> None:
-    alice = tx.name_user("alice")
     first, forwarded = send(tx, "alice", "bob"), send(tx, "bob", "carol")
     assert may_read(tx, "file_0") == ["alice"]
-    uploaded.attach(tx, alice, first, ["file_0"])
+    uploaded.attach(tx.db, first, ["file_0"])
     assert may_read(tx, "file_0") == ["alice", "bob"]
     uploaded.carry_on(tx, forwarded, first)
     assert may_read(tx, "file_0") == ["alice", "bob", "carol"]
@@ -92,9 +91,9 @@ def test_someone_who_left_reads_what_they_saw(tx: Transaction) -> None:
     alice, bob = tx.name_user("alice"), tx.name_user("bob")
     roster = rosters.create(tx, "group_x", "x", "", False)
     roster = rosters.admit(tx, roster, [("alice", alice, 2), ("bob", bob, 0)], tx.next_seq)
-    uploaded.attach(tx, alice, say(tx, roster.cid, alice, "one"), ["file_0"])
+    uploaded.attach(tx.db, say(tx, roster.cid, alice, "one"), ["file_0"])
     rosters.dismiss(tx, roster, "bob", tx.next_seq - 1)
-    uploaded.attach(tx, alice, say(tx, roster.cid, alice, "two"), ["file_1"])
+    uploaded.attach(tx.db, say(tx, roster.cid, alice, "two"), ["file_1"])
     tx.flush()
     assert may_read(tx, "file_0") == ["alice", "bob"]
     assert may_read(tx, "file_1") == ["alice"]

@@ -181,8 +181,8 @@ def _files(tx: Transaction) -> None:
     sent = "SELECT seq FROM message WHERE sender_uid = ? ORDER BY seq"
     seqs = [seq for (seq,) in tx.db.execute(sent, (alice,))]
     recalled, carries = seqs[0], seqs[-1]
-    uploaded.attach(tx, alice, carries, ["file_carried"])
-    uploaded.attach(tx, alice, recalled, ["file_gone"])
+    uploaded.attach(tx.db, carries, ["file_carried"])
+    uploaded.attach(tx.db, recalled, ["file_gone"])
     uploaded.detach(tx.db, [recalled])
 
 

@@ -271,7 +271,7 @@ def test_a_file_is_found_by_its_name_until_it_is_gone(tmp_path: Path) -> None:
         file = uploaded.StoredFile("file_1", "0" * 64, "年度报告 final.pdf", 3, "application/pdf")
         uploaded.add(tx, "alice", file, uploaded.FileLimits(0, 0, 0))
         tx.before_change([seq])
-        uploaded.attach(tx, tx.name_user("alice"), seq, ["file_1"])
+        uploaded.attach(tx.db, seq, ["file_1"])
         tx.commit()
         for _ in range(2):
             assert bench.find("报告") == bench.find("look fin") == ["look"]

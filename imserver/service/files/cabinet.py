@@ -20,7 +20,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
-from msgspec import Struct
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.media import clean_name
@@ -46,33 +45,6 @@ FILE_PREFIX: Final = "file_"
 _BUFFER: Final = 1024 * 1024  # bytes that are written at once
 _SWEPT: Final = 200  # files dropped in one transaction
 _SWEEP_EVERY: Final = 600.0  # seconds
-
-
-class FileView(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A file, as clients see it."""
-
-    id: str
-    name: str
-    size: int
-    type: str
-    sha256: str
-    width: int | None = None
-    height: int | None = None
-    thumbnail: bool = False  # there are a thumbnail and a preview
-
-
-def view_of(file: StoredFile) -> FileView:
-    """A file as clients see it."""
-    return FileView(
-        id=file.file_id,
-        name=file.name,
-        size=file.size,
-        type=file.type,
-        sha256=file.digest,
-        width=file.width,
-        height=file.height,
-        thumbnail=bool(file.shown),
-    )
 
 
 def new_file_id() -> str:

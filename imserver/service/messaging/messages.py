@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -23,7 +23,9 @@ from imserver.domain.model import (
 )
 from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
 from imserver.service.groups.membership import no_such_group
+from imserver.service.messaging.extras import Checked, Extras, extras_of
 from imserver.store import acknowledging, reading, rosters, viewing
+from imserver.store.message_rows import NOTHING
 from imserver.store.retention import removed
 
 if TYPE_CHECKING:
@@ -56,8 +58,9 @@ def send_message(engine: Engine, caller: Caller, request: SendMessage) -> Send:
         raise ApiError(Code.INVALID_REQUEST, f"type must be one of {allowed}")
     if kind == "system":
         raise ApiError(Code.FORBIDDEN, "Only the server sends messages of type system")
-    content = request.content
-    if not content:
+    extras = extras_of(request)
+    content = request.content or ""
+    if not content and not (extras is not None and extras.attachments):
         raise ApiError(Code.INVALID_REQUEST, "content is required")
     most = engine.limits.content_bytes
     # A character has at most four bytes: most contents need no counting.
@@ -68,7 +71,7 @@ def send_message(engine: Engine, caller: Caller, request: SendMessage) -> Send:
         raise ApiError(
             Code.INVALID_REQUEST, f"client_msg_id must have 1 to {MAX_CLIENT_MSG_ID} characters"
         )
-    return Send(caller, receiver_id, group_id or None, kind, content, client_msg_id)
+    return Send(caller, receiver_id, group_id or None, kind, content, client_msg_id, extras)
 
 
 class _Stored(Struct, frozen=True, gc=False):
@@ -79,8 +82,8 @@ class _Stored(Struct, frozen=True, gc=False):
 class Send(Change[_Stored, bytes]):
     """Store a message at the next place of the one order, once, and push it."""
 
-    __slots__ = ("_client_msg_id", "_content", "_group_id", "_kind", "_receiver_id", "_sender",
-                 "_session")  # fmt: skip
+    __slots__ = ("_client_msg_id", "_content", "_extras", "_group_id", "_kind", "_receiver_id",
+                 "_sender", "_session")  # fmt: skip
 
     appends = True
 
@@ -92,6 +95,7 @@ class Send(Change[_Stored, bytes]):
         kind: str,
         content: str,
         client_msg_id: str | None,
+        extras: Extras | None,
     ) -> None:
         self._sender, self._session = caller.user_id, caller.session
         self._receiver_id = receiver_id
@@ -99,6 +103,7 @@ class Send(Change[_Stored, bytes]):
         self._kind = kind
         self._content = content
         self._client_msg_id = client_msg_id
+        self._extras = extras
 
     def apply(self, tx: Transaction) -> _Stored:
         """Store it, or find that it is stored.
@@ -113,6 +118,8 @@ class Send(Change[_Stored, bytes]):
             repeated = self._repeated(tx, client_msg_id, digest)
             if repeated is not None:
                 return _Stored(repeated, ())
+        extras = self._extras
+        carried: Checked | None = None
         users: Collection[str]
         if self._group_id is not None:
             roster = rosters.find(tx, self._group_id)
@@ -125,13 +132,19 @@ class Send(Change[_Stored, bytes]):
                 raise ApiError(Code.FORBIDDEN, "Join the group before sending to it")
             cid = roster.cid
             users = roster.members
+            if extras is not None:
+                carried = extras.check(tx, uid)
         else:
             assert self._receiver_id is not None
+            if extras is not None:
+                carried = extras.check(tx, tx.find_user(self._sender))
             uid = tx.name_user(self._sender)
             cid = tx.direct(uid, tx.addressee(self._receiver_id))
             users = {self._sender, self._receiver_id}
-        message = self._message(tx.next_seq, tx.now_ms)
+        message = self._message(tx.next_seq, tx.now_ms, carried=carried)
         seq = tx.append(cid, uid, message)
+        if carried is not None:
+            carried.store(tx, seq)
         if client_msg_id is not None:
             tx.remember_send(uid, client_msg_id, digest, seq)
         return _Stored(message, users)
@@ -149,7 +162,10 @@ class Send(Change[_Stored, bytes]):
 
     def _digest(self) -> bytes:
         target = ("g", self._group_id) if self._group_id else ("u", self._receiver_id)
-        return blake2b(encode_json((*target, self._kind, self._content)), digest_size=16).digest()
+        sent: tuple[Any, ...] = (*target, self._kind, self._content)
+        if self._extras is not None:
+            sent += (self._extras.digested,)
+        return blake2b(encode_json(sent), digest_size=16).digest()
 
     def _repeated(self, tx: Transaction, client_msg_id: str, digest: bytes) -> Message | None:
         uid = tx.find_user(self._sender)
@@ -165,7 +181,9 @@ class Send(Change[_Stored, bytes]):
             return self._message(known.seq, known.sent_ms, FAILED if failed else _SENT)
         return viewing.views(tx.db, uid, [row])[0]
 
-    def _message(self, seq: int, sent_ms: int, status: str = _SENT) -> Message:
+    def _message(
+        self, seq: int, sent_ms: int, status: str = _SENT, carried: Checked | None = None
+    ) -> Message:
         return Message(
             id=message_id(seq),
             sender_id=self._sender,
@@ -175,6 +193,7 @@ class Send(Change[_Stored, bytes]):
             content=self._content,
             status=status,
             timestamp=sent_ms,
+            **(NOTHING if carried is None else carried.fields),
         )
 
 

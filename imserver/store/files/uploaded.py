@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from imserver.domain.errors import ApiError, Code
+from imserver.domain.media import FileView
+from imserver.domain.requested import MOST_ATTACHMENTS
 from imserver.store import reading
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from imserver.store.transaction import Transaction
 
-MOST_ATTACHMENTS: Final = 20  # of one message
 GONE: Final = 0  # `unused_ms` of a file that was carried and is not any more
 
 _COLUMNS: Final = "f.file_id, f.digest, f.name, f.size, f.type, f.width, f.height, f.shown"
@@ -51,12 +52,19 @@ _OWN: Final = f"""
     SELECT {_COLUMNS} FROM file f JOIN user u ON u.uid = f.uid
     WHERE f.file_id = ? AND u.user_id = ? AND f.unused_ms IS NOT 0
 """
-_MINE: Final = "SELECT 1 FROM file WHERE file_id = ? AND uid = ? AND unused_ms IS NOT 0"
+_MINE: Final = (
+    f"SELECT {_COLUMNS} FROM file f WHERE f.file_id = ? AND f.uid = ? AND f.unused_ms IS NOT 0"
+)
 _ATTACH: Final = "INSERT INTO attachment (seq, ordinal, file_id) VALUES (?, ?, ?)"
 _USE: Final = "UPDATE file SET unused_ms = NULL WHERE file_id = ?"
 _OF_MESSAGE: Final = f"""
     SELECT {_COLUMNS} FROM attachment a JOIN file f ON f.file_id = a.file_id
     WHERE a.seq = ? ORDER BY a.ordinal
+"""
+_OF_MESSAGES: Final = f"""
+    SELECT a.seq, {_COLUMNS} FROM json_each(?) j JOIN attachment a ON a.seq = j.value
+    JOIN file f ON f.file_id = a.file_id
+    ORDER BY a.seq, a.ordinal
 """
 _DETACH: Final = "DELETE FROM attachment WHERE seq = ? RETURNING file_id"
 _LET_GO: Final = """
@@ -83,6 +91,20 @@ class StoredFile(NamedTuple):
     width: int | None = None  # of a picture, upright, in pixels
     height: int | None = None
     shown: int = 0  # there are a thumbnail and a preview
+
+    @property
+    def view(self) -> FileView:
+        """The file as clients see it."""
+        return FileView(
+            id=self.file_id,
+            name=self.name,
+            size=self.size,
+            type=self.type,
+            sha256=self.digest,
+            width=self.width,
+            height=self.height,
+            thumbnail=bool(self.shown),
+        )
 
 
 class FileLimits(NamedTuple):
@@ -152,8 +174,8 @@ def find_own(db: apsw.Connection, user_id: str, file_id: str) -> StoredFile | No
     return None if row is None else StoredFile(*row)
 
 
-def attach(tx: Transaction, uid: int, seq: int, file_ids: Sequence[str]) -> None:
-    """Let a message carry files of its sender; before anything else is done with its place.
+def own_files(db: apsw.Connection, uid: int | None, file_ids: Sequence[str]) -> list[StoredFile]:
+    """The files of a user that a message is to carry.
 
     Raises:
         ApiError: `not_found` for what is not theirs, `invalid_request` for too many, or one twice.
@@ -161,26 +183,38 @@ def attach(tx: Transaction, uid: int, seq: int, file_ids: Sequence[str]) -> None
     if len(file_ids) > MOST_ATTACHMENTS or len(set(file_ids)) < len(file_ids):
         text = f"attachments must be at most {MOST_ATTACHMENTS} different files"
         raise ApiError(Code.INVALID_REQUEST, text)
+    found = []
     for file_id in file_ids:
-        if reading.one(tx.db, _MINE, file_id, uid) is None:
+        row = None if uid is None else reading.one(db, _MINE, file_id, uid)
+        if row is None:
             raise ApiError(Code.NOT_FOUND, "You have no such file")
-    _carry(tx.db, seq, file_ids)
+        found.append(StoredFile(*row))
+    return found
 
 
-def carry_on(tx: Transaction, seq: int, from_seq: int) -> None:
-    """Let a message carry what another does: forwarded files are not uploaded again."""
-    _carry(tx.db, seq, [file.file_id for file in attachments(tx.db, from_seq)])
-
-
-def _carry(db: apsw.Connection, seq: int, file_ids: Iterable[str]) -> None:
+def attach(db: apsw.Connection, seq: int, file_ids: Iterable[str]) -> None:
+    """Let a message carry files, which were checked."""
     for ordinal, file_id in enumerate(file_ids):
         db.execute(_ATTACH, (seq, ordinal, file_id))
         db.execute(_USE, (file_id,))
 
 
+def carry_on(tx: Transaction, seq: int, from_seq: int) -> None:
+    """Let a message carry what another does: forwarded files are not uploaded again."""
+    attach(tx.db, seq, [file.file_id for file in attachments(tx.db, from_seq)])
+
+
 def attachments(db: apsw.Connection, seq: int) -> list[StoredFile]:
     """What a message carries, in the order in which its sender named it."""
     return [StoredFile(*row) for row in reading.every(db, _OF_MESSAGE, (seq,))]
+
+
+def of_messages(db: apsw.Connection, seqs: str) -> dict[int, list[FileView]]:
+    """What messages carry; `seqs` is a JSON list of their places."""
+    found: dict[int, list[FileView]] = {}
+    for seq, *file in db.execute(_OF_MESSAGES, (seqs,)):
+        found.setdefault(seq, []).append(StoredFile(*file).view)
+    return found
 
 
 def detach(db: apsw.Connection, seqs: Iterable[int]) -> None:

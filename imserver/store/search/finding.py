@@ -159,7 +159,10 @@ class _Search:
         rows = [
             message_rows.Row(*reading.one(self._db, message_rows.BY_SEQ, seq)) for seq, _ in hits
         ]
-        views = viewing.views(self._db, self._uid, rows)
+        views = viewing.views_within(self._db, self._uid, rows, max_bytes)
+        if len(views) < len(rows):
+            hits = hits[: len(views)]
+            following = hits[-1][0]
         return Found(
             [(view, ranges) for view, (_, ranges) in zip(views, hits, strict=True)], following
         )
