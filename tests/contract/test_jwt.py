@@ -164,7 +164,7 @@ BAD = {
     "of two words": (lambda: ISSUER.token("two words"), "The token's user cannot be one"),
     "of somebody too long": (lambda: ISSUER.token("x" * 65), "The token's user cannot be one"),
     "of half a character": (lambda: ISSUER.token("a\ud800"), "The token's user cannot be one"),
-    "for somebody else": (lambda: ISSUER.token(aud="others"), "The token is for somebody else"),
+    "for somebody else": (lambda: ISSUER.token(aud="others"), "The token is for another audience (aud)"),
     "of another key": (lambda: Issuer(name="another").token(), "The token is not valid"),
     "of another algorithm": (lambda: Issuer("RS256").token(), "The token is not valid"),
     "of a secret": (lambda: Issuer("HS256").token(), "The token is not valid"),
@@ -488,7 +488,7 @@ async def test_a_key_that_cannot_be_used_spoils_no_other(
         async with acting(server, transport, "alice", new.token()) as same:
             assert await same.synced() == []
         for gone in (old, Issuer("ES256", "twice")):
-            assert "key not known" in (await refused(server, transport, gone.token()))["error"]
+            assert "unknown key" in (await refused(server, transport, gone.token()))["error"]
 
 
 def replace(file: Path, content: str | bytes) -> None:
@@ -503,13 +503,13 @@ async def test_keys_are_read_again_when_their_file_changes(transport: str, tmp_p
     auth = jwks_auth(tmp_path, old)
     file = tmp_path / "jwks.json"
     async with running_server(auth=auth) as server:
-        assert "key not known" in (await refused(server, transport, new.token()))["error"]
+        assert "unknown key" in (await refused(server, transport, new.token()))["error"]
         async with acting(server, transport, "alice", old.token()) as alice:
             replace(file, json.dumps({"keys": [old.jwk, new.jwk]}))
             async with acting(server, transport, "alice", new.token()) as same:
                 assert await same.synced() == []
             replace(file, json.dumps({"keys": [new.jwk]}))
-            assert "key not known" in (await refused(server, transport, old.token()))["error"]
+            assert "unknown key" in (await refused(server, transport, old.token()))["error"]
             if transport != REST:
                 await alice.sync_offline()  # what was begun goes on until its token expires
 
