@@ -190,6 +190,9 @@ async def test_answers_conform() -> None:
         await alice.say("ack", message_id=sent["message_id"], status="read", headers=bob)
         await alice.say("sync_offline", headers=bob, limit=3, include_own=True)
         await alice.say("sync_offline", last_message_id="msg_0")
+        found = await alice.say("search_messages", q="hello", limit=1)
+        assert found["hits"]
+        await alice.say("search_messages", q="hello", group_id=group_id, cursor=found["next"])
         await alice.say("get_group", group_id=group_id)
         await alice.say("get_members", group_id=group_id)
         await alice.say("join_group", group_id=group_id, headers={"X-User-ID": "carol"})
@@ -270,6 +273,8 @@ async def test_refusals_conform_and_are_described() -> None:
         await alice.say("ack", 404, message_id="msg_99", status="read")
         await alice.say("sync_offline", 400, limit=0)
         await alice.say("sync_offline", 409, last_message_id=f"msg_{MAX_SEQ}")
+        await alice.say("search_messages", 400)
+        await alice.say("search_messages", 404, q="hello", group_id="group_none")
         await alice.say("create_group", 400)
         await alice.say("create_group", 403, name="mine", members=["system"])
         await alice.say("create_group", 413, name="x", members=[], description="x" * MAX_BODY)
