@@ -164,7 +164,10 @@ BAD = {
     "of two words": (lambda: ISSUER.token("two words"), "The token's user cannot be one"),
     "of somebody too long": (lambda: ISSUER.token("x" * 65), "The token's user cannot be one"),
     "of half a character": (lambda: ISSUER.token("a\ud800"), "The token's user cannot be one"),
-    "for somebody else": (lambda: ISSUER.token(aud="others"), "The token is for another audience (aud)"),
+    "for somebody else": (
+        lambda: ISSUER.token(aud="others"),
+        "The token is for another audience (aud)",
+    ),
     "of another key": (lambda: Issuer(name="another").token(), "The token is not valid"),
     "of another algorithm": (lambda: Issuer("RS256").token(), "The token is not valid"),
     "of a secret": (lambda: Issuer("HS256").token(), "The token is not valid"),
