@@ -3,7 +3,8 @@
 Laws:
 
 - No write waits for the index. It works in a thread of its own at low priority, in small pieces
-  with a rest behind each; what is not in it yet is scanned by whoever searches.
+  with a rest behind each; what is not in it yet is scanned by whoever searches. While messages keep
+  coming it rests longer, until it is too far behind.
 - A piece is one transaction of the index, and all of it is as of one snapshot of the database: what
   changed since the last one goes first, then come new messages, the newest part first.
 - A thread that cannot work says so once, rests and tries again. An index that is damaged or does
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 PIECE: Final = 400  # messages put into the index at once
 _NICENESS: Final = 10
+_BUSY_REST: Final = 9.0  # rests behind a piece while messages come, each as long as the piece took
+_FAR_BEHIND: Final = 100_000  # places; beyond, it rests no longer than it works
 _GATHER: Final = 0.3  # seconds in which news gather before they are looked at
 _RETRY: Final = 2.0  # seconds until it tries again; doubled each time, up to:
 _LONGEST_RETRY: Final = 600.0
@@ -73,6 +76,7 @@ class Indexer:
         self._thread = threading.Thread(target=self._run, name="search index", daemon=True)
         self._retry = _RETRY
         self._suspect = False  # a search could not read it
+        self._behind = 0  # places that are not in it yet, of the newest part
         self.file: IndexFile | None = None  # None: there is none at the moment
         self.failure: str | None = None  # why it cannot be kept, or None
 
@@ -147,7 +151,8 @@ class Indexer:
                 continue
             self._retry, self.failure = _RETRY, None
             if more:
-                self._stop.wait(perf_counter() - begun)  # as long as it worked
+                busy = self.hand_over.news.is_set() and self._behind < _FAR_BEHIND
+                self._stop.wait((perf_counter() - begun) * (_BUSY_REST if busy else 1))
             else:
                 self.hand_over.news.wait()
                 self._stop.wait(_GATHER)
@@ -216,7 +221,9 @@ class Indexer:
                 continue
             found = documents.read(self._main, documents.FORWARDS, (part.upto, end, self._piece))
             whole = len(found) < self._piece or found[-1].seq == end
-            file.add(number, found, end if whole else found[-1].seq)
+            upto = end if whole else found[-1].seq
+            file.add(number, found, upto)
+            self._behind = newest - upto if number == part_of(newest) else 0
             if whole and end == part.last:
                 file.optimize(number)
             return not whole or number > part_of(oldest)
