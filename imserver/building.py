@@ -19,7 +19,7 @@ from imserver.service.admission import Admission, Budget
 from imserver.service.files.opening import FileService, open_files
 from imserver.service.identity.modes import Identity, OpenIdentity, ProxyIdentity
 from imserver.service.identity.token_identity import TokenIdentity
-from imserver.service.upkeep.retention import Retention
+from imserver.service.upkeep.retention import Kept, Retention
 from imserver.store.database import MEMORY
 from imserver.store.files.contents import FOLDER as FILES_FOLDER
 from imserver.store.files.uploaded import FileLimits
@@ -99,7 +99,9 @@ def rest_rules(
 ) -> RestRules:
     """The rules of both HTTP lanes, with every route that is not an operation."""
     requests = Requests(access_log=config.log.access, refusals=engine.refusals)
-    metrics = Metrics(engine, requests, database.sizes) if config.metrics.enabled else None
+    metrics = None
+    if config.metrics.enabled:
+        metrics = Metrics(engine, requests, database.sizes, _kept(config))
     return RestRules(
         engine,
         pages,
@@ -219,11 +221,14 @@ def gate(config: Config, room: int) -> Gate:
 
 def retention(config: Config, engine: Engine) -> Retention:
     """What removes old messages."""
-    return Retention(
-        engine,
-        keep_ms=round(config.retention.days * DAY_MS),
-        most_bytes=round(config.retention.megabytes * 1e6),
-        every=config.retention.every,
+    return Retention(engine, _kept(config), every=config.retention.every)
+
+
+def _kept(config: Config) -> Kept:
+    return Kept(
+        round(config.retention.days * DAY_MS),
+        round(config.retention.megabytes * 1e6),
+        round(config.retention.audit_days * DAY_MS),
     )
 
 

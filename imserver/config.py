@@ -127,6 +127,7 @@ class Retention(Struct, frozen=True, forbid_unknown_fields=True):
 
     days: Annotated[float, Meta(ge=0, le=36_500)] = 0.0
     megabytes: Annotated[float, Meta(ge=0, le=100_000_000)] = 0.0
+    audit_days: Annotated[float, Meta(ge=0, le=36_500)] = 365.0
     every: Annotated[float, Meta(ge=1, le=31 * 86_400)] = 3600.0
 
 

@@ -60,6 +60,7 @@ class Removals:
         self.messages = 0  # removed
         self.failed = 0  # of these, what nobody had got
         self.ended_ms = 0  # when it last was through, in ms since the epoch; 0: never
+        self.audit_entries = 0  # that were left in the audit log then
 
 
 class Refusals:

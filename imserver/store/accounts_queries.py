@@ -77,6 +77,16 @@ ADD_AUDIT: Final = """
     INSERT INTO audit (at_ms, actor, action, subject, address, detail) VALUES (?, ?, ?, ?, ?, ?)
 """
 
+# The oldest entries, all but the newest.
+OLDEST_AUDIT: Final = """
+    SELECT entry, at_ms FROM audit WHERE entry < (SELECT max(entry) FROM audit)
+    ORDER BY entry LIMIT ?
+"""
+DROP_AUDIT: Final = "DELETE FROM audit WHERE entry BETWEEN ? AND ?"
+COUNT_AUDIT: Final = """
+    SELECT ifnull((SELECT max(entry) FROM audit) - (SELECT min(entry) FROM audit) + 1, 0)
+"""
+
 _AUDIT: Final = "SELECT entry, at_ms, actor, action, subject, address, detail FROM audit"
 _AUDIT_FILTER: Final = """
     (:actor IS NULL OR actor = :actor)

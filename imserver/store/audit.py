@@ -1,7 +1,8 @@
 """The audit log: who did what to whom, when and from where. It is only ever added to.
 
 An entry is written in the transaction that does what it tells of: neither is there without the
-other.
+other. The oldest entries go when they are older than `retention.audit_days`; an entry is too old
+only if all before it are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from imserver.store import accounts_queries as queries
+from imserver.store import queries as common
 from imserver.store import reading
 
 if TYPE_CHECKING:
@@ -64,6 +66,31 @@ def record(
             msgspec.json.encode(detail).decode(),
         ),
     )
+
+
+def remove_older(tx: Transaction, before_ms: int, *, most: int) -> int:
+    """Remove the oldest entries if they are from before a time; returns how many went."""
+    first = count = last = 0
+    for entry, at_ms in reading.every(tx.db, queries.OLDEST_AUDIT, (most,)):
+        if at_ms >= before_ms:
+            break
+        first, count, last = first or entry, count + 1, entry
+    if count:
+        tx.db.execute(common.SET_META, (common.AUDIT_FLOOR, last))  # the trigger asks for it
+        tx.db.execute(queries.DROP_AUDIT, (first, last))
+    return count
+
+
+def is_old(db: apsw.Connection, before_ms: int) -> bool:
+    """Whether there is something for `remove_older`."""
+    oldest = reading.one(db, queries.OLDEST_AUDIT, 1)
+    return oldest is not None and oldest[1] < before_ms
+
+
+def count_entries(db: apsw.Connection) -> int:
+    """How many entries there are; costs nothing, since no number is missing."""
+    count: int = reading.one(db, queries.COUNT_AUDIT)[0]
+    return count
 
 
 class Entry(NamedTuple):

@@ -16,6 +16,7 @@ ROLLBACK: Final = "ROLLBACK"
 # -- what concerns the whole order ------------------------------------------------------------
 
 SEQ_FLOOR: Final = "seq_floor"
+AUDIT_FLOOR: Final = "audit_floor"
 LOST_AFTER: Final = "lost_after:"  # and a `seq`, in 20 digits; the value is the last that is lost
 SET_META: Final = (
     "INSERT INTO meta (key, value) VALUES (?1, ?2)"

@@ -18,7 +18,8 @@ Laws of the data:
 - Between the ends of a `run` its conversation has no message of anybody else.
 - A password and a token are there as hashes only. What no longer lets anybody in is deleted:
   a revoked token at once, an expired one soon.
-- `audit` is only ever added to; triggers see to it.
+- `audit` is only ever added to; triggers see to it. Retention alone deletes its oldest entries, up
+  to the number `meta.audit_floor`, and never the newest. Above that no number is missing.
 - `conversation.removed_seq` is the highest place of what was removed from it (0: nothing was), and
   `removed_uid` who sent that; `removed_other_seq` the highest of what anybody else had sent. So
   everybody can be told of what they miss, and nobody of their own messages.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from imserver.service.engine import Engine
+    from imserver.service.upkeep.retention import Kept
     from imserver.tally import Histogram
     from imserver.transport.requests import Requests
 
@@ -35,10 +36,14 @@ class Metrics:
     """The text of `/metrics`."""
 
     def __init__(
-        self, engine: Engine, requests: Requests, sizes: Callable[[], Mapping[str, int]]
+        self,
+        engine: Engine,
+        requests: Requests,
+        sizes: Callable[[], Mapping[str, int]],
+        kept: Kept,
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Parts(engine, requests, sizes))
+        self._registry.register(_Parts(engine, requests, sizes, kept))
         ProcessCollector(registry=self._registry)
 
     def render(self, accept: str) -> tuple[bytes, str]:
@@ -51,11 +56,16 @@ class _Parts(Collector):
     """Asks each part for what it counted."""
 
     def __init__(
-        self, engine: Engine, requests: Requests, sizes: Callable[[], Mapping[str, int]]
+        self,
+        engine: Engine,
+        requests: Requests,
+        sizes: Callable[[], Mapping[str, int]],
+        kept: Kept,
     ) -> None:
         self._engine = engine
         self._requests = requests
         self._sizes = sizes
+        self._kept = kept
 
     def describe(self) -> Iterable[Metric]:
         """See `Collector`: the names are not needed before somebody asks."""
@@ -116,6 +126,23 @@ class _Parts(Collector):
             "imserver_retention_ended_seconds",
             "When retention was last through, as Unix time; 0 if it never was.",
             removals.ended_ms // 1000,
+        )
+        yield _gauge(
+            "imserver_audit_entries",
+            "Entries of the audit log, when retention was last through.",
+            removals.audit_entries,
+        )
+        kept = self._kept
+        yield _gauge(
+            "imserver_retention_seconds",
+            "How long is kept what is listed; 0: for ever.",
+            {("messages",): kept.keep_ms // 1000, ("audit",): kept.audit_ms // 1000},
+            "what",
+        )
+        yield _gauge(
+            "imserver_retention_bytes",
+            "How much the database may hold; 0: any amount.",
+            kept.most_bytes,
         )
         yield _gauge("imserver_writes_queued", "Writes that wait for a batch.", writer.queued)
         yield _gauge(

@@ -11,9 +11,11 @@ import trio
 from imserver.domain.errors import ApiError, Code
 from imserver.service.engine import Caller
 from imserver.service.upkeep import retention
-from imserver.service.upkeep.retention import Retention
+from imserver.service.upkeep.retention import Kept, Retention
+from imserver.store import audit
 from imserver.store.retention import removal
 from imserver.store.tools.check import check
+from imserver.store.transaction import Transaction
 from tests.service.engines import Engines
 from tests.store.failures import disk_gone, full_disk
 
@@ -35,7 +37,7 @@ def engines(tmp_path: Path) -> Iterator[Engines]:
 
 
 def limited(engines: Engines, *, days: float = 1, most_bytes: int = 0) -> Retention:
-    return Retention(engines.engine, keep_ms=round(days * DAY), most_bytes=most_bytes, every=60)
+    return Retention(engines.engine, Kept(round(days * DAY), most_bytes), every=60)
 
 
 async def say(engines: Engines, count: int = 1) -> None:
@@ -184,9 +186,28 @@ async def test_after_a_failure_it_goes_on_by_itself(
             if len(asked) == 2:
                 raise RuntimeError("a defect")
 
-    flaky = Flaky(engines.engine, keep_ms=1, most_bytes=0, every=3600)
+    flaky = Flaky(engines.engine, Kept(keep_ms=1), every=3600)
     with trio.move_on_after(3 * 60 + 1):
         await flaky.run()
     assert asked == ["sweep"] * 3
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert caplog.records[1].exc_info is not None
+
+
+async def test_old_entries_of_the_audit_log_go_in_pieces(engines: Engines) -> None:
+    """The newest stays, and a limit of 0 keeps all."""
+
+    async def live() -> None:
+        for kept, left in ((Kept(), 251), (Kept(audit_ms=DAY), 1)):
+            await Retention(engines.engine, kept, every=60).sweep()
+            assert engines.engine.removals.audit_entries == left
+
+    author = audit.Author(None)
+    tx = Transaction(engines.database.writer, lambda: engines.now_ms)
+    tx.begin()
+    for _ in range(251):
+        audit.record(tx, author, audit.Action.LOGGED_IN, "ann")
+    tx.commit()
+    engines.now_ms += 2 * DAY
+    await beside(engines, live)
+    assert [found for found in check(Path(engines.path)) if found.problems] == []

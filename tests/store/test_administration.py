@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import apsw
 import pytest
 
 from imserver.domain.errors import Code
+from imserver.domain.model import DAY_MS
 from imserver.store import accounts
 from imserver.store.audit import (
     Action,
     Author,
     Entry,
     Filter,
+    count_entries,
     entries_after,
     entries_before,
     record,
+    remove_older,
 )
 from imserver.store.database import open_database
 from tests.store.test_accounts import ROOT, Store, refusal
@@ -109,3 +113,23 @@ def test_the_audit_log_is_read_from_either_end_and_filtered(store: Store) -> Non
         Entry(2, 2000, None, "login", None, "", {"number": 2, "operator": "operator"}),
         Entry(1, 1000, "root", "login", None, "192.0.2.1", {"number": 1}),
     ]
+
+
+def test_old_entries_go_but_for_the_newest_and_no_others_can(store: Store) -> None:
+    for day in range(5):
+        store.now_ms = day * DAY_MS
+        with store.writing() as tx:
+            record(tx, ROOT, Action.LOGGED_IN, f"user{day}")
+    with store.writing() as tx:
+        assert remove_older(tx, 2 * DAY_MS, most=1) == 1
+        assert remove_older(tx, 2 * DAY_MS, most=9) == 1
+        assert remove_older(tx, 2 * DAY_MS, most=9) == 0
+    assert [entry.entry for entry in entries_after(store.db, 0, 9, Filter())] == [3, 4, 5]
+    assert count_entries(store.db) == 3
+    for entry in (3, 5):
+        with pytest.raises(apsw.ConstraintError, match="only ever added to"):
+            store.db.execute("DELETE FROM audit WHERE entry = ?", (entry,))
+    with store.writing() as tx:
+        assert remove_older(tx, 99 * DAY_MS, most=9) == 2
+        record(tx, ROOT, Action.LOGGED_IN, "later")
+    assert [entry.entry for entry in entries_after(store.db, 0, 9, Filter())] == [5, 6]

@@ -44,6 +44,11 @@ EXCUSED = {
         "passed over: whoever asks for what hardly ever happens can wait"
         for name, sign in (("AUDIT_BEFORE", "<"), ("AUDIT_AFTER", ">"))
     },
+    ("OLDEST_AUDIT", "SEARCH audit USING INTEGER PRIMARY KEY (rowid<?)"): "a piece, oldest first",
+    ("OLDEST_AUDIT", "SEARCH audit"): "max(entry) is the last row of the table, found at once",
+    ("DROP_AUDIT", "SEARCH audit USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"): "that piece",
+    ("COUNT_AUDIT", "SCAN CONSTANT ROW"): "no table at all",
+    ("COUNT_AUDIT", "SEARCH audit"): "its first and its last row, found at once",
     ("DROP_EXPIRED", "SEARCH token USING INDEX token_by_expiry (expires_ms<?)"): "those it drops",
     ("OLDEST", "SCAN message"): "from the first on, and ends after a piece",
     ("OLDEST_SIZES", "SCAN message"): "the same",

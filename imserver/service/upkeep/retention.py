@@ -1,5 +1,7 @@
 """Messages are kept for so long, or for as long as there is room, and then removed.
 
+So are the oldest entries of the audit log, by age alone.
+
 Laws:
 
 - One small piece at a time, through the one writer, and a rest behind each. While others write, a
@@ -22,8 +24,9 @@ import trio
 from imserver.domain.answered import StatusChange
 from imserver.domain.errors import ApiError
 from imserver.domain.frames import status_push
-from imserver.domain.model import FAILED, SYSTEM_USER, message_id
+from imserver.domain.model import DAY_MS, FAILED, SYSTEM_USER, message_id
 from imserver.service.engine import Change, Delivery, Outcome
+from imserver.store import audit
 from imserver.store.retention import removal
 
 if TYPE_CHECKING:
@@ -75,18 +78,53 @@ class RemovePiece(Change[_Removed, removal.Piece]):
         )
 
 
+class RemoveAudit(Change[int, int]):
+    """Remove a piece of the audit log; the result is how many entries went."""
+
+    __slots__ = ("_before_ms",)
+
+    def __init__(self, before_ms: int) -> None:
+        self._before_ms = before_ms
+
+    def apply(self, tx: Transaction) -> int:
+        """Remove it."""
+        return audit.remove_older(tx, self._before_ms, most=_ALONE)
+
+    def conclude(self, removed: int) -> Outcome[int]:
+        """How many went."""
+        return Outcome(removed)
+
+
+class Kept(NamedTuple):
+    """How much is kept; 0: there is no limit."""
+
+    keep_ms: int = 0  # messages
+    most_bytes: int = 0  # the database
+    audit_ms: int = 0  # entries of the audit log
+
+    def __str__(self) -> str:
+        messages = _days(self.keep_ms)
+        if self.most_bytes:
+            messages += f", up to {self.most_bytes / 1e6:g} MB"
+        return f"messages are kept {messages}; the audit log is kept {_days(self.audit_ms)}"
+
+
+def _days(ms: int) -> str:
+    return f"for {ms / DAY_MS:g} days" if ms else "for ever"
+
+
 class Retention:
     """Removes what is too old or too much, again and again."""
 
-    def __init__(self, engine: Engine, *, keep_ms: int, most_bytes: int, every: float) -> None:
+    def __init__(self, engine: Engine, limits: Kept, *, every: float) -> None:
         self._engine = engine
-        self._keep_ms = keep_ms  # 0: messages do not grow too old
-        self._most_bytes = most_bytes  # 0: there is no limit
+        self._limits = limits
         self._every = every  # seconds
         self._written = 0.0  # by everybody, when the last piece was done
 
     async def run(self) -> None:
         """Remove what there is to remove now, and again in `every` seconds, until cancelled."""
+        await self._report()
         while True:
             wait = self._every
             try:
@@ -103,26 +141,53 @@ class Retention:
         Raises:
             ApiError: `unavailable`; what was removed by then is.
         """
+        await self._sweep_audit()
+        keep_ms, most_bytes, _ = self._limits
         engine = self._engine
-        limited = self._keep_ms or self._most_bytes
+        limited = keep_ms or most_bytes
         if not limited and not await engine.reader.ask(removal.is_limited):
             return
         now_ms = engine.clock()
         due = await engine.reader.ask(
-            lambda db: removal.what_is_due(db, now_ms, self._keep_ms, self._most_bytes)
+            lambda db: removal.what_is_due(db, now_ms, keep_ms, most_bytes)
         )
         if due.old:
-            await self._all("old", partial(removal.remove_older, before_ms=now_ms - self._keep_ms))
-        for cid, keep_ms in due.groups:
-            older = partial(removal.remove_older, before_ms=now_ms - keep_ms, cid=cid)
+            await self._all("old", partial(removal.remove_older, before_ms=now_ms - keep_ms))
+        for cid, group_keep_ms in due.groups:
+            older = partial(removal.remove_older, before_ms=now_ms - group_keep_ms, cid=cid)
             await self._all("old for its group", older)
         if due.large:
-            above = partial(removal.remove_above, most_bytes=self._most_bytes)
+            above = partial(removal.remove_above, most_bytes=most_bytes)
             await self._all("too much", above)
             await self._warn_if_full()
         if due.failed:
             await self._all("", removal.forget_failed)
         engine.removals.ended_ms = engine.clock()
+
+    async def _report(self) -> None:
+        """Say once what is kept, and how much there is."""
+        try:
+            used, entries = await self._engine.reader.ask(
+                lambda db: (removal.used_bytes(db), audit.count_entries(db))
+            )
+        except ApiError:
+            return  # the sweep says so
+        logger.info(
+            "%s; the database holds %.1f MB and %d audit entries",
+            self._limits, used / 1e6, entries,
+        )  # fmt: skip
+
+    async def _sweep_audit(self) -> None:
+        engine, audit_ms = self._engine, self._limits.audit_ms
+        before_ms = engine.clock() - audit_ms
+        removed = 0
+        due = audit_ms and await engine.reader.ask(lambda db: audit.is_old(db, before_ms))
+        while due and (piece := await engine.write(RemoveAudit(before_ms))):
+            removed += piece
+            await trio.sleep(_REST)
+        if removed:
+            logger.info("retention removed %d entries of the audit log", removed)
+        engine.removals.audit_entries = await engine.reader.ask(audit.count_entries)
 
     async def _all(self, what: str, choose: Choose) -> None:
         """Piece after piece, until there is no more."""
@@ -164,8 +229,8 @@ class Retention:
 
     async def _warn_if_full(self) -> None:
         used = await self._engine.reader.ask(removal.used_bytes)
-        if used > self._most_bytes:
+        if used > self._limits.most_bytes:
             logger.warning(
                 "the database holds %.1f MB without any message, and retention.megabytes is %.1f",
-                used / 1e6, self._most_bytes / 1e6,
+                used / 1e6, self._limits.most_bytes / 1e6,
             )  # fmt: skip

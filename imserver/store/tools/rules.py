@@ -12,6 +12,7 @@ from imserver.store import queries
 
 _NEWEST: Final = f"({queries.NEWEST_SEQ})"
 _FLOOR: Final = "ifnull((SELECT value FROM meta WHERE key = 'seq_floor'), 0)"
+_AUDIT_FLOOR: Final = "ifnull((SELECT value FROM meta WHERE key = 'audit_floor'), 0)"
 _SYSTEM_TYPE: Final = MESSAGE_TYPES.index("system")
 _COVERED: Final = """
     EXISTS (SELECT 1 FROM membership i
@@ -60,7 +61,7 @@ RULES: Final = (
         "what is kept about the order as a whole makes sense",
         f"""
         SELECT key, value FROM meta
-        WHERE (key = 'seq_floor' AND (typeof(value) <> 'integer' OR value < 0))
+        WHERE (key IN ('seq_floor', 'audit_floor') AND (typeof(value) <> 'integer' OR value < 0))
            OR (key >= 'lost_after:' AND key < 'lost_after;'
                AND (typeof(value) <> 'integer' OR value <= CAST(substr(key, 12) AS INTEGER)
                     OR value >= {_FLOOR}))
@@ -121,10 +122,10 @@ RULES: Final = (
     ),
     Rule(
         "audit",
-        "the audit log has every entry since the first",
-        """
+        "the audit log has every entry since the first, or since those that retention removed",
+        f"""
         SELECT entry FROM audit
-        WHERE (entry <> 1 AND entry - 1 NOT IN (SELECT entry FROM audit))
+        WHERE (entry > {_AUDIT_FLOOR} + 1 AND entry - 1 NOT IN (SELECT entry FROM audit))
            OR NOT json_valid(detail)
         """,
         "entry {0} is damaged, or there is none right before it",
