@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MOST_IGNORED: Final = 100  # answers with `rate_limited` in a row before a session is let go
+_MOST_IGNORED_UNKNOWN: Final = 10  # ... while nobody has logged in on it
 _LONG_FRAME: Final = 1024  # bytes: no more costly than the text frame that they are part of
 _MOST_PENDING: Final = 256  # requests of one session under way
 # Shares of what the outbox holds: a write may come back twice, as its answer and as a push, and
@@ -137,8 +138,7 @@ class Dispatcher:
             admit(self._engine, None, self._caller)
         except ApiError:
             self._ignored += 1
-            if self._ignored >= _MOST_IGNORED:
-                self._session.outbox.finish(CloseCode.RATE_LIMITED)
+            self._end_if_ignored()
 
     def _perform(
         self, operation: Operation, request: Any, correlation: str | None, length: int
@@ -177,9 +177,13 @@ class Dispatcher:
             return self._later(kind, error, correlation)
         self._ignored += 1
         pause = self._later(kind, error, correlation)
-        if self._ignored >= _MOST_IGNORED:
-            self._session.outbox.finish(CloseCode.RATE_LIMITED)
+        self._end_if_ignored()
         return pause
+
+    def _end_if_ignored(self) -> None:
+        most = _MOST_IGNORED if self._caller.user_id else _MOST_IGNORED_UNKNOWN
+        if self._ignored >= most:
+            self._session.outbox.finish(CloseCode.RATE_LIMITED)
 
     def _queue(self, slot: _Slot) -> Awaitable[None] | None:
         self._pending.append(slot)

@@ -23,6 +23,7 @@ import socket
 from collections.abc import Coroutine
 from contextlib import suppress
 from enum import Enum
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
 _FRAGMENTS: Final = 1024  # of one message, and one more for so many bytes:
 _FRAGMENT_BYTES: Final = 64
-_WORK: Final = 256  # text frames taken at once, or a quarter of other frames; each costs some 10 us
+_SLICE: Final = 0.001  # seconds of work on what came, before others get their turn
+_SLICE_UNKNOWN: Final = 0.00025  # while nobody has logged in
 LINGER: Final = 5.0  # seconds for a client to take our goodbye before the connection is reset
 
 
@@ -125,6 +127,9 @@ class Connection:
 
     def _readable(self) -> None:
         """Take what has come; called by the pump, which goes on when this returns."""
+        if self.session.outbox.goodbye is CloseCode.RATE_LIMITED:
+            self._pump.leave(self._sock)  # nothing more is read; `expire` ends the connection
+            return
         try:
             try:
                 data = self._sock.recv(READ_BYTES)
@@ -153,7 +158,7 @@ class Connection:
         """Give the session its messages, up to one that must be waited for."""
         for text in self._texts:
             if text is None:
-                self._pause = _take_turns()
+                self._pause = self._pump.turn()
                 return
             if self.session.outbox.closed:  # nobody would learn what became of it
                 break
@@ -175,12 +180,15 @@ class Connection:
         None stands between them where others should get their turn.
         """
         protocol = self._protocol
-        work = 0
+        outbox = self.session.outbox
+        slice_seconds = _SLICE if self.session.user_id else _SLICE_UNKNOWN
+        until = perf_counter() + slice_seconds
         for piece, plain in self._cutter.cut(data):
-            work += 1 if plain else 4
-            if work > _WORK:
-                work = 0
+            if perf_counter() > until:
                 yield None
+                until = perf_counter() + slice_seconds
+            if outbox.goodbye is CloseCode.RATE_LIMITED:
+                return
             if plain:
                 if protocol.state is not State.OPEN:
                     continue  # we have said goodbye
@@ -314,7 +322,3 @@ class Connection:
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         """See `Link`."""
         self._nursery.start_soon(task)
-
-
-async def _take_turns() -> None:
-    await trio.lowlevel.checkpoint()

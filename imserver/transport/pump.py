@@ -6,8 +6,8 @@ wait (a read of the store, a client held back) is done by the connection's own t
 parked otherwise.
 
 Laws: what is called here never waits and never raises. However much has come, other tasks get
-their turn every 2 ms or so; what one socket costs at once is for its owner to bound. Owner of the
-selector: `Pump`.
+their turn every 2 ms or so; what one socket costs at once is for its owner to bound, and for what
+is left of it the owners take turns, one at a time. Owner of the selector: `Pump`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Pump:
         # Its descriptor is readable when any of its sockets is, so trio can wait for all of them.
         self._selector = selectors.DefaultSelector()
         self._after_slice = after_slice
+        self._turns = trio.CapacityLimiter(1)
 
     async def run(self) -> None:
         """Pump until cancelled; closes the selector."""
@@ -51,6 +52,11 @@ class Pump:
                         await trio.lowlevel.checkpoint()
                         begun = perf_counter()
                 self._after_slice()
+
+    async def turn(self) -> None:
+        """Wait for a turn at what came earlier and is not done yet; others get theirs between."""
+        async with self._turns:
+            await trio.lowlevel.checkpoint()
 
     def watch(self, sock: socket.socket, readable: Callable[[], None]) -> None:
         """Call `readable` whenever `sock` is."""

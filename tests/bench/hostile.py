@@ -120,7 +120,11 @@ class Pair:
 
 
 def p99(times: list[float]) -> float:
-    return statistics.quantiles(times, n=100)[98] if len(times) > 1 else float("inf")
+    return (
+        statistics.quantiles(times, n=100, method="inclusive")[98]
+        if len(times) > 1
+        else float("inf")
+    )
 
 
 def measure(row: str, checkout: Path, python: str, seconds: float) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class Retention:
 
     async def run(self) -> None:
         """Remove what there is to remove now, and again in `every` seconds, until cancelled."""
-        await self._report()
+        await self.report()
         while True:
             wait = self._every
             try:
@@ -164,7 +164,7 @@ class Retention:
             await self._all("", removal.forget_failed)
         engine.removals.ended_ms = engine.clock()
 
-    async def _report(self) -> None:
+    async def report(self) -> None:
         """Say once what is kept, and how much there is."""
         try:
             used, entries = await self._engine.reader.ask(
