@@ -23,6 +23,7 @@ from imserver.client.client_errors import (
 )
 from imserver.client.client_events import Disconnected, Event, Gap, Reconnected
 from imserver.client.connection import Patience
+from imserver.client.history_calls import HistoryPage
 from imserver.client.inbox import SyncPage
 from imserver.client.search_calls import SearchHit, SearchPage
 from imserver.client.sign_in import log_in, log_out, set_password
@@ -41,6 +42,7 @@ __all__ = [
     "Event",
     "Gap",
     "Group",
+    "HistoryPage",
     "Invitation",
     "Member",
     "Message",

@@ -25,6 +25,7 @@ from imserver.client.account_calls import AccountCalls
 from imserver.client.client_errors import ClientClosed, Unreachable, Unread
 from imserver.client.connection import Patience
 from imserver.client.group_calls import GroupCalls
+from imserver.client.history_calls import HistoryCalls
 from imserver.client.inbox import Inbox, SyncPage
 from imserver.client.lifeline import Lifeline
 from imserver.client.route import Route
@@ -116,7 +117,7 @@ async def open_client(
         raise lone
 
 
-class Client(GroupCalls, AccountCalls, SearchCalls):
+class Client(GroupCalls, AccountCalls, SearchCalls, HistoryCalls):
     """One user's connection to a server; made by `open_client` alone.
 
     Iterating gives the events; one task at a time may do so. Cancelling it, or stopping, loses

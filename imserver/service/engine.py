@@ -124,10 +124,20 @@ class Who(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Where an operation stands in REST; `{name}` in the path is a field of the request."""
+    """Where an operation stands in REST; `{name}` in a path is a field of the request.
+
+    An operation on any conversation has a second path: the first is of a user's, the other of a
+    group's.
+    """
 
     method: str
     path: str
+    group_path: str | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All paths."""
+        return (self.path,) if self.group_path is None else (self.path, self.group_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

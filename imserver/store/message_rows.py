@@ -24,6 +24,7 @@ TYPE_NUMBERS: Final = {name: number for number, name in enumerate(MESSAGE_TYPES)
 
 _COLUMNS: Final = ("seq", "cid", "sender_uid", "type", "content", "sent_ms", "event")
 WIDTH: Final = len(_COLUMNS)
+ENVELOPE_BYTES: Final = 300  # what a message weighs on a page beside its content, roughly
 
 
 def values(seq: int, cid: int, sender_uid: int, message: Message) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from imserver.domain.model import MAX_SEQ
 from imserver.store import message_rows
 
 BEGIN: Final = "BEGIN IMMEDIATE"
@@ -196,6 +197,20 @@ _PIECE: Final = (
 )
 PIECE_AFTER: Final = f"{_PIECE} ORDER BY m.seq LIMIT :limit"
 PIECE_UNACKED: Final = f"{_PIECE} AND {_NOT_ACKED} ORDER BY m.seq LIMIT :limit"
+# A piece of a conversation's history, within one membership interval.
+_HISTORY: Final = (
+    f"{message_rows.SELECT} WHERE m.cid = :cid AND m.seq >= :first AND m.seq <= :upto"
+    " AND (:type IS NULL OR m.type = :type)"
+)
+HISTORY_BACK: Final = f"{_HISTORY} ORDER BY m.seq DESC LIMIT :limit"
+HISTORY_ON: Final = f"{_HISTORY} ORDER BY m.seq LIMIT :limit"
+_INTERVAL: Final = f"SELECT from_seq, ifnull(to_seq, {MAX_SEQ}) FROM membership"
+INTERVAL_AT_OR_BEFORE: Final = (
+    f"{_INTERVAL} WHERE uid = ? AND cid = ? AND from_seq <= ? ORDER BY from_seq DESC LIMIT 1"
+)
+INTERVAL_AFTER: Final = (
+    f"{_INTERVAL} WHERE uid = ? AND cid = ? AND from_seq > ? ORDER BY from_seq LIMIT 1"
+)
 # The long run of a user's messages that a place is in, or the next behind it.
 NEXT_RUN: Final = """
     SELECT from_seq, to_seq FROM run

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imserver.domain.errors import ApiError, Code
 from imserver.store import queries
 
 if TYPE_CHECKING:
@@ -45,3 +46,23 @@ def is_lost(db: apsw.Connection, seq: int) -> bool:
 def covers(db: apsw.Connection, uid: int, cid: int, seq: int) -> bool:
     """Whether a message is the user's to see."""
     return one(db, queries.COVERS, uid, cid, seq) is not None
+
+
+def find_conversation(
+    db: apsw.Connection, uid: int | None, user_id: str | None, group_id: str | None
+) -> tuple[int, int]:
+    """The caller's number, and that of their conversation with a user or in a group.
+
+    Raises:
+        ApiError: `not_found` unless the caller is in it or was.
+    """
+    row = None
+    if group_id:
+        row = one(db, queries.FIND_GROUP, group_id)
+    elif user_id and uid is not None:
+        other = find_uid(db, user_id)
+        if other is not None:
+            row = one(db, queries.FIND_DIRECT, min(uid, other), max(uid, other))
+    if row is None or uid is None or one(db, queries.FIND_MEMBER, row[0], uid) is None:
+        raise ApiError(Code.NOT_FOUND, "You have no such conversation")
+    return uid, int(row[0])

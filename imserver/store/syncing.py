@@ -10,7 +10,7 @@ import msgspec
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import MAX_SEQ, parse_message_id
 from imserver.store import queries
-from imserver.store.message_rows import Row
+from imserver.store.message_rows import ENVELOPE_BYTES, Row
 from imserver.store.reading import every, find_uid, is_lost, newest_seq, one
 from imserver.store.retention import removed
 from imserver.store.viewing import views_within
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from imserver.domain.model import Message
 
 _FIRST_PIECE: Final = 8  # messages of a conversation that sync reads at once; it doubles
-_ENVELOPE_BYTES: Final = 300  # what a message weighs on a page beside its content, roughly
 
 
 class Synced(NamedTuple):
@@ -96,7 +95,7 @@ def _merge(
         row = conversation.take(limit - len(rows) + 1)
         # As JSON: escaping makes some contents six times as long, and a page too long for a
         # client's frame limit could never be got past.
-        size += len(msgspec.json.encode(row.content)) + _ENVELOPE_BYTES
+        size += len(msgspec.json.encode(row.content)) + ENVELOPE_BYTES
         if len(rows) == limit or (rows and size > max_bytes):
             return Synced(views_within(db, uid, rows, max_bytes), True)
         rows.append(row)

@@ -29,8 +29,11 @@ def describe(version: str, user_scheme: dict[str, str]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in offered:
         assert operation.rest is not None
-        entry = _entry(operation, requests[operation.name], answers[operation.name], components)
-        paths.setdefault(operation.rest.path, {})[operation.rest.method.lower()] = entry
+        for path in operation.rest.paths:
+            entry = _entry(
+                operation, path, requests[operation.name], answers[operation.name], components
+            )
+            paths.setdefault(path, {})[operation.rest.method.lower()] = entry
     return {
         "openapi": "3.1.0",
         "info": {
@@ -48,12 +51,14 @@ def describe(version: str, user_scheme: dict[str, str]) -> dict[str, Any]:
 
 def _entry(
     operation: Operation,
+    path: str,
     request: dict[str, Any],
     answer: dict[str, Any],
     components: dict[str, Any],
 ) -> dict[str, Any]:
     assert operation.rest is not None
-    in_path = re.findall(r"{(\w+)}", operation.rest.path)
+    in_path = re.findall(r"{(\w+)}", path)
+    in_any_path = re.findall(r"{(\w+)}", "".join(operation.rest.paths))
     schema = components[request["$ref"].rsplit("/", 1)[1]]
     properties: dict[str, Any] = schema.get("properties", {})
     parameters: list[dict[str, Any]] = [
@@ -61,12 +66,15 @@ def _entry(
         for name in in_path
     ]
     entry: dict[str, Any] = {
-        "operationId": operation.name,
+        # Ids are unique in the document; programs that are generated from it name calls by them.
+        "operationId": operation.name
+        if path == operation.rest.path
+        else f"{operation.name}_of_group",
         "summary": operation.summary,
         "x-who": operation.who.value,
         "responses": _responses(operation, answer),
     }
-    others = {name: value for name, value in properties.items() if name not in in_path}
+    others = {name: value for name, value in properties.items() if name not in in_any_path}
     if operation.rest.method == "GET":
         parameters += [
             {"name": name, "in": "query", "required": False, "schema": value}

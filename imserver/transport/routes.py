@@ -122,7 +122,8 @@ class Routes:
         self._plain: dict[str, Match] = {}  # paths without names
         for operation in OPERATIONS:
             if operation.rest is not None:
-                self._add(operation.rest.method, operation.rest.path, operation)
+                for path in operation.rest.paths:
+                    self._add(operation.rest.method, path, operation)
         for route in raw:
             self._add(route.method, route.path, route)
 

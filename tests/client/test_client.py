@@ -417,6 +417,28 @@ def test_who_does_not_serve_does_not_load_the_server(modules: str) -> None:
     assert loaded_by(modules, "quart") == []
 
 
+async def test_history_is_read_in_pages() -> None:
+    async with (
+        running_server() as server,
+        open_client(server.url, "alice", events=False) as alice,
+        open_client(server.url, "eve", events=False) as eve,
+    ):
+        group = await alice.create_group("plans", ["bob"])
+        sent = [(await alice.send(str(number), to="bob")).id for number in range(5)]
+        said = await alice.send("hello", group=group.id)
+        page = await alice.history(user="bob", around=sent[2], limit=3)
+        assert [message.id for message in page.messages] == sent[1:4]
+        assert (page.has_older, page.has_newer) == (True, True)
+        page = await alice.history(user="bob", before=sent[1])
+        assert [message.id for message in page.messages] == sent[:1]
+        page = await alice.history(user="bob", after=sent[3])
+        assert [message.id for message in page.messages] == sent[4:]
+        page = await alice.history(group=group.id, type="text")
+        assert page.messages == [said]
+        with pytest.raises(Refused, match="not_found"):
+            await eve.history(group=group.id)
+
+
 async def test_a_search_gives_ranges_of_characters() -> None:
     async with (
         running_server() as server,

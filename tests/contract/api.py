@@ -27,6 +27,7 @@ TRANSPORTS = (WEBSOCKET, REST)
 PATHS = {
     "send_message": ("POST", "/api/v1/messages"),
     "get_message": ("GET", "/api/v1/messages/{message_id}"),
+    "get_history": ("GET", "/api/v1/users/{user_id}/messages"),
     "search_messages": ("GET", "/api/v1/search"),
     "ack": ("POST", "/api/v1/messages/{message_id}/ack"),
     "sync_offline": ("GET", "/api/v1/messages/offline"),
@@ -55,6 +56,11 @@ PATHS = {
     "revoke_session": ("DELETE", "/api/v1/auth/sessions/{token_id}"),
     "revoke_other_sessions": ("DELETE", "/api/v1/auth/sessions"),
     "change_password": ("POST", "/api/v1/auth/password"),
+}
+
+# Operations on a conversation: their paths if it is a group's.
+GROUP_PATHS = {
+    "get_history": "/api/v1/groups/{group_id}/messages",
 }
 
 # Over REST alone, for administrators and the operator.
@@ -159,6 +165,8 @@ class OverRest(Api):
     async def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """See `Api`."""
         method, template = (PATHS | ADMIN_PATHS)[operation]
+        if operation in GROUP_PATHS and "user_id" not in request:
+            template = GROUP_PATHS[operation]
         path = template.format(**{key: quote(str(value), "") for key, value in request.items()})
         others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
         if method == "GET":

@@ -14,7 +14,7 @@ from imserver.domain.errors import CATALOGUE
 from imserver.domain.model import MAX_SEQ
 from imserver.service.engine import Who
 from imserver.service.operations import COMMON_ERRORS, OPERATIONS
-from tests.contract.api import ADMIN_PATHS, PATHS
+from tests.contract.api import ADMIN_PATHS, GROUP_PATHS, PATHS
 from tests.contract.document import ANSWER, BLOCKS, BODY, printed
 from tests.support import rest, running_server
 from tests.support.accounts import NEW_PASSWORD, PASSWORD, token_of, token_server
@@ -84,7 +84,8 @@ async def test_every_operation_is_described_at_its_place_with_all_its_errors() -
         for path, methods in document["paths"].items()
         for method, entry in methods.items()
     }
-    assert places == PATHS | ADMIN_PATHS | OF_ANYONE
+    of_groups = {f"{name}_of_group": (PATHS[name][0], path) for name, path in GROUP_PATHS.items()}
+    assert places == PATHS | of_groups | ADMIN_PATHS | OF_ANYONE
     for operation in OPERATIONS:
         if operation.rest is None:
             continue
@@ -295,6 +296,7 @@ async def test_it_can_be_read_by_a_machine_that_knows_nothing_else() -> None:
         document = await describe(server)
     for name, entry in entries(document).items():
         path = (PATHS | ADMIN_PATHS).get(name, ("GET", ""))[1]
+        path = GROUP_PATHS.get(name.removesuffix("_of_group"), path) if path == "" else path
         given = {(one["in"], one["name"]) for one in entry.get("parameters", ())}
         assert {f"{{{one}}}" for place, one in given if place == "path"} == {
             part for part in path.split("/") if part.startswith("{")

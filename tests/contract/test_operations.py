@@ -20,6 +20,7 @@ from imserver.domain.model import MAX_SEQ
 from imserver.service.engine import Who
 from imserver.service.operations import COMMON_ERRORS, OPERATIONS
 from tests.contract.api import (
+    GROUP_PATHS,
     PATHS,
     REST,
     TRANSPORTS,
@@ -145,6 +146,16 @@ async def _(stage: Stage) -> None:
         sent = (await alice.send_message(receiver_id="bob", content="hello"))["message"]
         assert await alice.get_message(sent["id"]) == sent
         assert await bob.get_message(sent["id"]) == sent
+
+
+@scenario("get_history")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        first, second = [await alice.send("bob", content) for content in ("one", "two")]
+        page = await bob.call("get_history", {"user_id": "alice", "before": second})
+        assert list(page) == ["messages", "has_older", "has_newer"]
+        assert page["messages"] == [await bob.get_message(first)]
+        assert (page["has_older"], page["has_newer"]) == (False, True)
 
 
 @scenario("search_messages")
@@ -322,6 +333,18 @@ async def _(stage: Stage) -> None:
 async def _(stage: Stage) -> None:
     async with stage.act("alice") as alice:
         await alice.send("bob", "x" * (64 * 1024 + 1))
+
+
+@refusal("get_history", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.call("get_history", {"user_id": "bob", "before": "yesterday"})
+
+
+@refusal("get_history", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("mallory") as mallory:
+        await mallory.call("get_history", {"group_id": "group_none"})
 
 
 @refusal("search_messages", Code.INVALID_REQUEST)
@@ -997,6 +1020,7 @@ def test_frames_are_called_as_their_operations_and_paths_are_the_documents() -> 
         if operation.name in PATHS:
             assert operation.rest is not None
             assert (operation.rest.method, operation.rest.path) == PATHS[operation.name]
+            assert operation.rest.group_path == GROUP_PATHS.get(operation.name)
 
 
 def test_every_operation_has_a_scenario() -> None:

@@ -47,7 +47,8 @@ def test_an_operation_is_documented(operation, language: str) -> None:
     page = REFERENCES[language]
     section = page.section(f"`{operation.name}`")
     if operation.rest is not None:
-        assert f"`{operation.rest.method} {operation.rest.path}`" in section
+        for path in operation.rest.paths:
+            assert f"`{operation.rest.method} {path}`" in section
     if operation.ws is not None:
         assert re.search(rf"WebSocket(: |：)`{operation.ws}`", section)
     requested = fields(operation.request)
@@ -66,7 +67,10 @@ def test_the_table_of_operations_is_the_table(language: str) -> None:
     assert rows == [
         [
             f"[`{operation.name}`](#{operation.name})",
-            f"`{operation.rest.method} {operation.rest.path}`" if operation.rest else "",
+            ", ".join(
+                f"`{operation.rest.method} {path}`"
+                for path in (operation.rest.paths if operation.rest else ())
+            ),
             f"`{operation.ws}`" if operation.ws else "",
         ]
         for operation in OPERATIONS

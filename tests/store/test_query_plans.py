@@ -119,7 +119,7 @@ def test_every_excuse_is_needed(db: apsw.Connection) -> None:
 def test_a_page_is_read_by_conversation_and_place(db: apsw.Connection) -> None:
     """Not by place alone: that would read everybody's messages; nor by conversation alone."""
     for name in ("HEADS_AFTER", "HEADS_UNACKED", "PIECE_AFTER", "PIECE_UNACKED", "FIRST_HOLE",
-                 "NEWLY_COVERED"):  # fmt: skip
+                 "NEWLY_COVERED", "HISTORY_BACK", "HISTORY_ON"):  # fmt: skip
         of_messages = [step for step in _plan(db, STATEMENTS[name]) if step.startswith("SEARCH m ")]
         assert of_messages
         for step in of_messages:

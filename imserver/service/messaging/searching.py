@@ -8,7 +8,7 @@ from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import encode_json
 from imserver.domain.model import MAX_SEQ, MESSAGE_TYPES
 from imserver.domain.searches import DEFAULT_HITS, Hit, Hits
-from imserver.store import queries, reading
+from imserver.store import reading
 from imserver.store.search.finding import Found, Wanted
 from imserver.store.search.terms import parse
 
@@ -34,7 +34,9 @@ async def search_messages(engine: Engine, caller: Caller, request: SearchMessage
 
     def question(db: Any) -> Found:
         uid = reading.find_uid(db, caller.user_id)
-        cid = _conversation(db, uid, request)
+        cid = None
+        if request.user_id or request.group_id:
+            _, cid = reading.find_conversation(db, uid, request.user_id, request.group_id)
         sender = reading.find_uid(db, request.from_) if request.from_ else None
         if uid is None or (request.from_ and sender is None) or (request.q and not terms):
             return _NOTHING
@@ -63,19 +65,3 @@ def _place(cursor: str | None) -> int | None:
     if not (cursor.isascii() and cursor.isdigit() and int(cursor) <= MAX_SEQ):
         raise ApiError(Code.INVALID_REQUEST, "cursor must be the next of an earlier page")
     return int(cursor)
-
-
-def _conversation(db: Any, uid: int | None, request: SearchMessages) -> int | None:
-    """The conversation to search in; None: all of them."""
-    if not (request.user_id or request.group_id):
-        return None
-    row = None
-    if request.group_id:
-        row = reading.one(db, queries.FIND_GROUP, request.group_id)
-    elif request.user_id and uid is not None:
-        other = reading.find_uid(db, request.user_id)
-        if other is not None:
-            row = reading.one(db, queries.FIND_DIRECT, min(uid, other), max(uid, other))
-    if row is None or uid is None or reading.one(db, queries.FIND_MEMBER, row[0], uid) is None:
-        raise ApiError(Code.NOT_FOUND, "You have no such conversation")
-    return int(row[0])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import answered, requested, searches
+from imserver.domain import answered, histories, requested, searches
 from imserver.domain.errors import Code
 from imserver.service.admission import Budget
 from imserver.service.engine import Operation, Read, Rest, Who, Write
-from imserver.service.messaging import messages, searching, sync
+from imserver.service.messaging import history, messages, searching, sync
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
@@ -43,6 +43,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         rest=Rest("GET", "/api/v1/messages/{message_id}"),
         errors=(Code.NOT_FOUND,),
         handle=messages.get_message,
+    ),
+    Read(
+        name="get_history",
+        summary="Get a page of one conversation, around any message",
+        request=histories.GetHistory,
+        answer=histories.History,
+        ws="get_history",
+        rest=Rest("GET", "/api/v1/users/{user_id}/messages", "/api/v1/groups/{group_id}/messages"),
+        errors=(Code.NOT_FOUND,),
+        budget=Budget.SYNCS,
+        handle=history.get_history,
     ),
     Read(
         name="search_messages",
