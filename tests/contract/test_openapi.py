@@ -34,6 +34,9 @@ OF_ANYONE = {
 }
 
 
+OF_GROUPS = {f"{name}_of_group": (PATHS[name][0], path) for name, path in GROUP_PATHS.items()}
+
+
 async def describe(server: Server) -> dict[str, Any]:
     """The server's OpenAPI document."""
     async with rest(server, None) as nobody:
@@ -84,8 +87,7 @@ async def test_every_operation_is_described_at_its_place_with_all_its_errors() -
         for path, methods in document["paths"].items()
         for method, entry in methods.items()
     }
-    of_groups = {f"{name}_of_group": (PATHS[name][0], path) for name, path in GROUP_PATHS.items()}
-    assert places == PATHS | of_groups | ADMIN_PATHS | OF_ANYONE
+    assert places == PATHS | OF_GROUPS | ADMIN_PATHS | OF_ANYONE
     for operation in OPERATIONS:
         if operation.rest is None:
             continue
@@ -146,7 +148,7 @@ class Conversation:
 
     async def say(self, name: str, status: int = 200, /, **request: Any) -> Any:
         """Make a call that must be answered with `status`; returns its answer."""
-        method, template = (PATHS | ADMIN_PATHS | OF_ANYONE)[name]
+        method, template = (PATHS | OF_GROUPS | ADMIN_PATHS | OF_ANYONE)[name]
         headers = request.pop("headers", {})
         others = {key: value for key, value in request.items() if f"{{{key}}}" not in template}
         path = template.format(**request)
@@ -194,6 +196,8 @@ async def test_answers_conform() -> None:
         found = await alice.say("search_messages", q="hello", limit=1)
         assert found["hits"]
         await alice.say("search_messages", q="hello", group_id=group_id, cursor=found["next"])
+        await alice.say("get_history", user_id="bob", around="msg_2")
+        await alice.say("get_history_of_group", group_id=group_id)
         await alice.say("get_group", group_id=group_id)
         await alice.say("get_members", group_id=group_id)
         await alice.say("join_group", group_id=group_id, headers={"X-User-ID": "carol"})
@@ -295,8 +299,7 @@ async def test_it_can_be_read_by_a_machine_that_knows_nothing_else() -> None:
     async with running_server() as server:
         document = await describe(server)
     for name, entry in entries(document).items():
-        path = (PATHS | ADMIN_PATHS).get(name, ("GET", ""))[1]
-        path = GROUP_PATHS.get(name.removesuffix("_of_group"), path) if path == "" else path
+        path = (PATHS | OF_GROUPS | ADMIN_PATHS).get(name, ("GET", ""))[1]
         given = {(one["in"], one["name"]) for one in entry.get("parameters", ())}
         assert {f"{{{one}}}" for place, one in given if place == "path"} == {
             part for part in path.split("/") if part.startswith("{")

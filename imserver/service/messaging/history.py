@@ -9,7 +9,7 @@ from imserver.domain.frames import encode_json
 from imserver.domain.histories import History
 from imserver.domain.model import MESSAGE_TYPES, parse_message_id
 from imserver.domain.requested import page_limit
-from imserver.store import history, reading
+from imserver.store import reading, stretches
 
 if TYPE_CHECKING:
     from imserver.domain.histories import GetHistory
@@ -24,20 +24,21 @@ async def get_history(engine: Engine, caller: Caller, request: GetHistory) -> by
     """
     if bool(request.user_id) == bool(request.group_id):
         raise ApiError(Code.INVALID_REQUEST, "Give user_id or group_id")
-    places = [_place(name, getattr(request, name)) for name in ("before", "after", "around")]
-    if len([place for place in places if place is not None]) > 1:
-        raise ApiError(Code.INVALID_REQUEST, "Give only one of before, after and around")
-    wanted = history.Wanted(
-        *places,
+    wanted = stretches.HistoryWanted(
+        before=_place("before", request.before),
+        after=_place("after", request.after),
+        around=_place("around", request.around),
         type=MESSAGE_TYPES.index(request.type) if request.type else None,
         limit=page_limit(request.limit),
     )
+    if (wanted.before, wanted.after, wanted.around).count(None) < 2:
+        raise ApiError(Code.INVALID_REQUEST, "Give only one of before, after and around")
 
-    def question(db: Any) -> history.Stretch:
+    def question(db: Any) -> stretches.Stretch:
         uid, cid = reading.find_conversation(
             db, reading.find_uid(db, caller.user_id), request.user_id, request.group_id
         )
-        return history.stretch(db, uid, cid, wanted, max_bytes=engine.limits.page_bytes)
+        return stretches.stretch(db, uid, cid, wanted, max_bytes=engine.limits.page_bytes)
 
     page = await engine.reader.ask(question, by=caller.user_id, heavy=True)
     return encode_json(History(*page))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imserver.domain.model import Message
 
 
-class Wanted(NamedTuple):
+class HistoryWanted(NamedTuple):
     """What a page of history is to hold. At most one of the places is given."""
 
     before: int | None
@@ -36,13 +36,16 @@ class Stretch(NamedTuple):
     has_newer: bool
 
 
-def stretch(db: apsw.Connection, uid: int, cid: int, wanted: Wanted, *, max_bytes: int) -> Stretch:
+def stretch(
+    db: apsw.Connection, uid: int, cid: int, wanted: HistoryWanted, *, max_bytes: int
+) -> Stretch:
     """The messages of a conversation that user `uid` may see, around the place that is wanted.
 
     A place need not be that of a message which still exists. The work is one search in the index
     for each membership interval that the page touches, and the page's rows.
     """
     before, after, around = wanted.before, wanted.after, wanted.around
+    grown: tuple[str, ...]  # the sides that the page takes from
     if around is not None:
         split, grown = around, (_NEWER, _OLDER)
     elif after is not None:
@@ -132,4 +135,4 @@ class _Side:
         row = one(self._db, queries.INTERVAL_AT_OR_BEFORE, *args)
         if not self._older and (row is None or row[1] < place):
             row = one(self._db, queries.INTERVAL_AFTER, *args)
-        return row
+        return None if row is None else (row[0], row[1])
