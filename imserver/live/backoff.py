@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Patience(NamedTuple):
-    """How much is put up with."""
+    """Limits for wrong guesses by one key."""
 
-    free: int  # wrong guesses that are taken at once
-    most: float  # seconds to wait at the most
+    free: int  # wrong guesses without a delay
+    most: float  # the longest delay, in seconds
 
 
 PAIR: Final = Patience(5, 300.0)  # one address at one account
 ACCOUNT: Final = Patience(50, 10.0)  # one account from everywhere
 ADDRESS: Final = Patience(50, 30.0)  # one address at all accounts
 FORGOTTEN_AFTER: Final = 900.0  # seconds without a guess; longer than any wait
-_NOTHING: Final = 1e-6  # seconds: what rounding leaves
-MOST_KEYS: Final = 10_000  # of each kind; beyond, those go that were quiet for longest
-CUSTOMER: Final = 64  # bits of the IPv6 network that one customer has at least
-SITE: Final = 48  # and of the largest that is given to one site (RFC 6177)
+_NOTHING: Final = 1e-6  # seconds: shorter waits are rounding errors
+MOST_KEYS: Final = 10_000  # of each kind; beyond that, the longest idle ones are dropped
+CUSTOMER: Final = 64  # prefix length of the smallest IPv6 network of one customer
+SITE: Final = 48  # prefix length of the largest network given to one site (RFC 6177)
 
 
 class _Guesses:
@@ -54,7 +54,7 @@ class _Counter:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._known: OrderedDict[str, _Guesses] = OrderedDict()  # the quietest first
+        self._known: OrderedDict[str, _Guesses] = OrderedDict()  # the longest idle first
 
     def wait(self, key: str, now: float) -> float:
         """Seconds until the next guess is taken."""
@@ -64,7 +64,7 @@ class _Counter:
         beyond = guesses.count - self._patience.free
         if beyond < 0:
             return 0.0
-        # A power of more would only be cut off; the bound keeps it a number.
+        # The bound avoids an overflow; larger powers would be cut to `most` anyway.
         wait = min(self._patience.most, 2.0 ** min(beyond, 20))
         left = guesses.last + wait - now
         return left if left > _NOTHING else 0.0
@@ -91,8 +91,8 @@ class _Counter:
 class _Shared(_Counter):
     """Wrong guesses by a key that many share, each with an appointment of their own.
 
-    Whoever is told to wait has an appointment then, and what others guess meanwhile does not move
-    it. So nobody who waits as told is told to wait again.
+    Whoever is told to wait gets an appointment. Guesses of others do not move it, so nobody who
+    waits as told is told to wait again.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -114,7 +114,7 @@ class _Shared(_Counter):
         return wait
 
     def come(self, key: str, asker: str) -> None:
-        """An asker's guess is taken: the appointment is used up."""
+        """Use up the appointment of an asker whose guess is accepted."""
         self._appointments.pop(f"{key} {asker}", None)
 
 
@@ -128,10 +128,10 @@ class Backoff:
         self._addresses = _Counter(ADDRESS)
 
     def begin(self, user_id: str, address: str, *, known: bool) -> int:
-        """Take a guess, as wrong until it is told to be right.
+        """Accept a guess, and count it as wrong until `right` or `withdraw` is called.
 
-        Returns 0, or the milliseconds to wait; nothing is taken then. `known`: the user is logged
-        in from that address already.
+        Returns 0, or the milliseconds to wait; the guess is not counted then. `known`: the user is
+        already logged in from that address.
         """
         now = self._clock()
         network = network_of(address)
@@ -152,14 +152,14 @@ class Backoff:
         return 0
 
     def right(self, user_id: str, address: str) -> None:
-        """What was begun was no wrong guess."""
+        """The password of the last guess was right."""
         network = network_of(address)
         self._pairs.forget(f"{network} {user_id}")
         self._users.take_back(user_id)
         self._addresses.take_back(network)
 
     def withdraw(self, user_id: str, address: str) -> None:
-        """What was begun came to nothing: neither right nor wrong."""
+        """The last guess was not checked: it is neither right nor wrong."""
         network = network_of(address)
         self._pairs.take_back(f"{network} {user_id}")
         self._users.take_back(user_id)
@@ -167,7 +167,7 @@ class Backoff:
 
 
 def network_of(address: str, bits: int = CUSTOMER) -> str:
-    """Whose address it is: in IPv6 the network of so many bits that it is in."""
+    """The key of an address: itself or, for IPv6, its network with that prefix length."""
     if ":" not in address:
         return address
     try:

@@ -1,12 +1,12 @@
 """Sessions, presence and fan-out.
 
-Every method is synchronous: what one does is done before anything else happens, so nobody ever
-sees half a change. Laws:
+Every method is synchronous and completes before any other code runs, so nobody sees half a change.
+Laws:
 
-- `publish` and `send` only queue; `flush` lets everything out, one send a session.
-- A session gets what is queued for it in the order in which it was queued. Payloads for one large
-  audience, one behind the other, are held back as a run, to be put into each outbox in one piece;
-  whatever else is queued for a session of that audience ends the run first.
+- `publish` and `send` only queue; `flush` sends everything, with one send for each session.
+- A session gets its frames in the order in which they were queued. Consecutive payloads for one
+  large audience are collected as a run and put into each outbox in one piece. Any other frame for a
+  session of that audience ends the run first.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 _UNKNOWN: Final = Peer()
 _LARGE: Final = 16  # users; payloads for fewer are queued one by one
-_RUN_BYTES: Final = 64 * 1024  # of a run; it ends when it is longer
+_RUN_BYTES: Final = 64 * 1024  # a longer run ends
 _MOST_AUDIENCES: Final = 64  # remembered
 
 
 class _Run:
-    """Frames for one audience that are still to be put into its outboxes."""
+    """Frames for one audience that are not in its outboxes yet."""
 
     __slots__ = ("frames", "size", "skip", "users")
 
@@ -43,24 +43,24 @@ class _Run:
 
 
 class Session:
-    """One connection: its user once logged in, its way out, and when it was last heard of."""
+    """One WebSocket: its user once logged in, its outbox, and when it was last heard from."""
 
     __slots__ = ("asking", "claim", "farewell", "grant", "heard", "link", "number", "opened",
                  "outbox", "peer", "pinged", "user_id")  # fmt: skip
 
     def __init__(self, link: Link, outbox: Outbox, now: float, number: int, peer: Peer) -> None:
-        self.number = number  # tells it from every other of its hub
+        self.number = number  # unique in its hub
         self.link = link
         self.peer = peer
         self.outbox = outbox
-        self.claim = ""  # whom its handshake named, where that counts: a login has to agree
-        self.grant: Grant | None = None  # what its login came to
+        self.claim = ""  # the user named in its handshake, if that counts: a login must agree
+        self.grant: Grant | None = None  # the result of its login
         self.user_id: str | None = None  # that of the grant
         self.opened = now  # seconds on the hub's clock
         self.heard = now
         self.pinged = False  # since last heard
-        self.asking = False  # a request of its own is being looked up, and will be answered
-        self.farewell: CloseCode | None = None  # to be said when that is
+        self.asking = False  # a request is under way, and will be answered
+        self.farewell: CloseCode | None = None  # the close code to send after that answer
 
 
 class Hub:
@@ -74,8 +74,8 @@ class Hub:
         self._online: dict[str, dict[Session, None]] = {}
         self._unsent: dict[Outbox, None] = {}
         self._run: _Run | None = None
-        # The sessions of large audiences, as long as nobody comes or goes. An audience is never
-        # changed in place, so it is known by its identity; the entry keeps it alive.
+        # A cache of the sessions of large audiences, valid until a session opens or ends. Audiences
+        # are never changed in place, so the key is their identity; the entry keeps them alive.
         self._audiences: dict[int, tuple[Collection[str], list[Session]]] = {}
         self.opened = 0  # sessions since the start
         self.ended: Counter[CloseCode] = Counter()  # sessions that we ended, and why
@@ -91,7 +91,7 @@ class Hub:
         return len(self._online)
 
     def online(self) -> Collection[str]:
-        """The ids of these users, as they are now."""
+        """The ids of these users; a live view."""
         return list(self._online)
 
     def sessions_of(self, user_id: str) -> int:
@@ -107,14 +107,14 @@ class Hub:
         return iter(list(self._sessions))
 
     def open(self, link: Link, peer: Peer = _UNKNOWN) -> Session:
-        """Register a connection; nobody is logged in on it yet."""
+        """Register a connection that is not logged in yet."""
         self.opened += 1
         session = Session(link, Outbox(link, self._outbox_bytes), self.tick, self.opened, peer)
         self._sessions[session] = None
         return session
 
     def login(self, session: Session, grant: Grant) -> None:
-        """From now on the session gets what is pushed to the user; again: the grant is renewed."""
+        """Log a session in, so that it gets its user's pushes. Again: replace the grant."""
         session.grant = grant
         session.user_id = grant.user_id
         self._end_run()
@@ -138,7 +138,7 @@ class Hub:
                     del self._online[session.user_id]
 
     def publish(self, payload: bytes, users: Collection[str], skip: Session | None = None) -> None:
-        """Queue a payload for every session of `users` except `skip`; framed once for all.
+        """Queue a payload for every session of `users` except `skip`. It is framed once.
 
         `users` must not be changed afterwards.
         """
@@ -179,7 +179,7 @@ class Hub:
         self._unsent[outbox] = None
 
     def flush(self) -> None:
-        """Let out everything that was queued since the last time."""
+        """Send everything that was queued since the last flush."""
         if self._run is not None:
             self._end_run()
         unsent, self._unsent = self._unsent, {}
@@ -206,7 +206,7 @@ class Hub:
         if known is not None:
             return known[1]
         online = self._online
-        # The smaller side is walked: a large group of whom few are here costs the few.
+        # Iterate over the smaller side: a large group with few members online costs little.
         here = users if len(users) <= len(online) else [user for user in online if user in users]
         sessions = [session for user in here for session in online.get(user, ())]
         if len(self._audiences) >= _MOST_AUDIENCES:
@@ -215,7 +215,7 @@ class Hub:
         return sessions
 
     def end(self, session: Session, code: CloseCode) -> None:
-        """Say goodbye, behind the answer that the session is still owed."""
+        """Close a session, after the answer that it still waits for."""
         self._end_run()
         if session.asking:
             session.farewell = code
@@ -223,7 +223,7 @@ class Hub:
             session.outbox.finish(code)
 
     def close_all(self, code: CloseCode) -> None:
-        """Send what waits, and say goodbye to everyone."""
+        """Send what waits, then close all sessions."""
         self.flush()
         for session in self.sessions():
             self.end(session, code)

@@ -1,12 +1,12 @@
-"""A session's bounded way out.
+"""A session's bounded queue of outgoing frames.
 
 Laws:
 
 - `put` never waits and never fails. A session that is too slow is closed; its client reconnects and
   syncs.
 - Frames leave in the order in which they were put, and never in halves.
-- What was put leaves at `flush`, in one piece. Only if the network does not take it all at once, a
-  task in the connection's own nursery sends the rest.
+- `flush` sends all queued frames in one piece. Only if the network does not take all of it at once,
+  a task in the connection's own nursery sends the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Link(Protocol):
     """What carries a session's frames. It knows the network; a session does not."""
 
     def send_now(self, data: bytes) -> int:
-        """Send without waiting; returns how many bytes were taken, 0 if none could be."""
+        """Send without waiting; returns how many bytes were taken, possibly 0."""
 
     async def send(self, data: bytes) -> None:
         """Send, waiting for the network.
@@ -37,16 +37,16 @@ class Link(Protocol):
         """
 
     def ping(self) -> None:
-        """Ask for a sign of life."""
+        """Send a ping."""
 
     def expire(self) -> None:
-        """Let go of the connection within seconds, whatever happens."""
+        """End the connection within seconds, whatever happens."""
 
     def close(self, code: CloseCode) -> None:
-        """Say goodbye, without waiting; called once, when all was sent."""
+        """Send the close frame without waiting; called once, after everything was sent."""
 
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run a task as long as the connection lasts, at the most."""
+        """Run a task that ends with the connection at the latest."""
 
 
 class Outbox:
@@ -58,10 +58,10 @@ class Outbox:
     def __init__(self, link: Link, most: int) -> None:
         self._link = link
         self.most = most  # bytes that may wait
-        self._parts: list[bytes] = []  # whole frames; an empty deque weighs ten times as much
-        self._rest = b""  # the piece under way; while there is one, the drain task runs
-        self.size = 0  # bytes that wait, the piece under way included
-        self._closing: CloseCode | None = None  # to be said when all was sent
+        self._parts: list[bytes] = []  # whole frames; an empty deque takes ten times the memory
+        self._rest = b""  # the piece being sent; while it is not empty, the drain task runs
+        self.size = 0  # bytes that wait, including the piece being sent
+        self._closing: CloseCode | None = None  # the close code to send after everything else
         self.closed = False  # nothing more is accepted
         self.goodbye: CloseCode | None = None  # why we ended it, if we did
         self._drained: trio.Event | None = None
@@ -79,7 +79,7 @@ class Outbox:
         self.size += len(data)
 
     def flush(self) -> None:
-        """Send what waits, now, as far as the network takes it."""
+        """Send what waits, as far as the network takes it now."""
         while self._parts and not self._rest:
             chunk = self._next_chunk()
             try:
@@ -134,8 +134,8 @@ class Outbox:
         return chunk
 
     def _overflow(self) -> None:
-        # The piece under way is finished by the drain task; everything behind it goes, and the
-        # session with it: a sync brings all of it back.
+        # The drain task finishes the piece being sent. Everything after it is dropped, and the
+        # session is closed: a sync delivers it again.
         self.closed = True
         self._closing = self.goodbye = CloseCode.TOO_SLOW
         self._parts.clear()

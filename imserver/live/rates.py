@@ -1,7 +1,7 @@
-"""Rates with bursts: who may do how much, in memory only.
+"""Rate limits with bursts, in memory only.
 
 The generic cell rate algorithm (ITU-T I.371): for each key one number, the time at which its
-budget would be whole again. Owner of the numbers: `RateLimiter`.
+budget is full again. Owner of the numbers: `RateLimiter`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ _LEAST_PRUNED: Final = 1024  # keys remembered before those with a whole budget 
 
 
 class Rate(NamedTuple):
-    """So many a second in the long run, and so many at once."""
+    """The average number a second, and the most at once."""
 
     per_second: float
     burst: int
 
 
 class RateLimiter:
-    """Admits what comes at no more than a rate, separately for each key."""
+    """Limits the rate of each key."""
 
     def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
-        self._interval = 1 / rate.per_second  # seconds of budget that one costs
-        self._tolerance = rate.burst / rate.per_second  # seconds of budget that may be used ahead
+        self._interval = 1 / rate.per_second  # seconds of budget that one unit costs
+        self._tolerance = rate.burst / rate.per_second  # seconds of budget usable in advance
         self._clock = clock  # seconds, never backwards
         self._whole_at: dict[str, float] = {}
         self._prune_at = _LEAST_PRUNED
@@ -34,8 +34,8 @@ class RateLimiter:
     def take(self, key: str, cost: int = 1) -> int:
         """Take `cost` from the budget of `key`.
 
-        Returns 0 if it was there, else the milliseconds until it will be; nothing is taken then.
-        What costs more than is left is let in if one is left, and nothing more until that is paid.
+        Returns 0 if it was taken, otherwise the milliseconds to wait. One unit must be left. A
+        larger `cost` is then taken whole, and the key waits until the debt is paid.
         """
         now = self._clock()
         before = max(self._whole_at.get(key, now), now)
@@ -48,11 +48,11 @@ class RateLimiter:
         return 0
 
     def debit(self, key: str, cost: int) -> None:
-        """Take `cost` from the budget of `key`, there or not: what is done must be paid."""
+        """Take `cost` from the budget of `key`, even if that goes into debt: the work is done."""
         now = self._clock()
         self._whole_at[key] = max(self._whole_at.get(key, now), now) + self._interval * cost
 
     def _prune(self, now: float) -> None:
-        """Forget whoever has a whole budget, as if they had never come."""
+        """Forget keys whose budget is full."""
         self._whole_at = {key: at for key, at in self._whole_at.items() if at > now}
         self._prune_at = max(_LEAST_PRUNED, 2 * len(self._whole_at))

@@ -1,4 +1,4 @@
-"""One task that looks after every session's deadlines, so that none needs a timer of its own."""
+"""One task that checks the deadlines of all sessions, so that none needs its own timer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from imserver.live.hub import Hub, Session
 
-# Seconds. Times are noted on a clock that is up to one period behind, so deadlines are given that
-# much more: they may be noticed up to two periods late, and never early.
+# Seconds. The clock of sessions is up to one period behind, so each deadline is one period later:
+# it may take effect up to two periods late, but never early.
 _PERIOD: Final = 1.0
-_SLICE: Final = 500  # sessions looked at before others get their turn
+_SLICE: Final = 500  # sessions checked before other tasks run
 
 
 class Sweeper:
-    """Closes sessions that do not log in, are not heard of or have expired; pings silent ones."""
+    """Closes sessions that do not log in, are silent or have expired; pings silent ones first."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Sweeper:
             await trio.sleep(_PERIOD)
 
     def _excuse(self, seconds: float) -> None:
-        """The process stood still: what clients sent meanwhile waits to be read."""
+        """Extend the deadlines after the process was suspended: its input is not read yet."""
         for session in self._hub.sessions():
             session.heard += seconds
             session.opened += seconds

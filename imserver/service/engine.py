@@ -50,7 +50,7 @@ _RETRY_AFTER_MS: Final = 1_000
 
 
 class Caller(NamedTuple):
-    """Who calls, on which session (None over REST), and from where."""
+    """The caller of an operation, their session (None over REST), and their address."""
 
     user_id: str  # "" is nobody
     session: Session | None = None
@@ -59,20 +59,20 @@ class Caller(NamedTuple):
 
     @property
     def administrator(self) -> bool:
-        """Whether the caller may do what is for administrators."""
-        # A session's grant may have become another since its last request.
+        """Whether the caller may call operations for administrators."""
+        # A session's grant may have changed since its last request.
         session = self.session
         grant = self.grant if session is None or session.grant is None else session.grant
         return grant.administrator or self.peer.operator
 
     @property
     def author(self) -> Author:
-        """Who this is to the audit log."""
+        """The caller as the audit log names them."""
         return Author(self.user_id or None, self.peer.address, self.peer.os_user)
 
 
 class Delivery(Struct, frozen=True, gc=False):
-    """A payload and who gets it."""
+    """A payload and its recipients."""
 
     payload: bytes
     users: Collection[str]
@@ -80,14 +80,14 @@ class Delivery(Struct, frozen=True, gc=False):
 
 
 class Outcome(Struct, Generic[R], frozen=True, gc=False):
-    """What a change comes to once it is on disk: its result, and what is to be pushed."""
+    """What follows from a change once it is on disk: its result, and the pushes."""
 
     result: R
     deliveries: Sequence[Delivery] = ()
 
 
 class Change(ABC, Generic[S, R]):
-    """A write that was checked for form. The writer decides whether it may be, and does it."""
+    """A write whose form is checked. `apply` checks permissions and does it."""
 
     __slots__ = ()
 
@@ -98,9 +98,9 @@ class Change(ABC, Generic[S, R]):
         """Check and write, in the writer's thread; see `store.writer`."""
 
     def conclude(self, stored: S) -> Outcome[R]:
-        """Let memory know, and say what comes of it: in the trio thread, in order of commits.
+        """Update memory and return the outcome: in the trio thread, in the order of commits.
 
-        If a change has nothing to say, what was stored is its result.
+        By default, the stored value is the result and nothing is pushed.
         """
         return Outcome(stored)  # type: ignore[arg-type]
 
@@ -230,14 +230,14 @@ class Engine:
     def _finish(
         self, change: Change[Any, R], done: Callable[[R | ApiError], None], stored: Any
     ) -> None:
-        """Answer, and queue what is to be pushed; it leaves together, after the batch."""
+        """Answer, and queue the pushes; they are sent together, after the batch."""
         if isinstance(stored, ApiError):
             done(stored)
             return
         try:
             outcome = change.conclude(stored)
         except Exception:
-            # A defect, and the writer goes on: a client that asks again is told what was stored.
+            # A defect. The write is stored, so a client that repeats it gets its result.
             logger.exception("a write could not be put into words")
             done(ApiError(Code.INTERNAL))
             return

@@ -1,8 +1,8 @@
 """The read pool: a few connections, each used by one worker thread at a time.
 
-WAL lets them read beside the writer; a database in memory has one connection, and the readers
-take turns with the writer on it. Callers take turns too: many reads of one delay another by one
-read, and heavy reads leave one connection to light ones.
+In WAL mode they read while the writer writes. A database in memory has one connection, which the
+readers and the writer share in turns. Callers take turns too: many reads of one caller delay
+another by one read, and heavy reads leave one connection for light ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Reader:
         self._turn = database.turn if database.in_memory else None
         count = 1 if database.in_memory else connections
         self._idle = [database.reader() for _ in range(count)]
-        self._limiter = trio.CapacityLimiter(count)  # never waited for: `_turns` are as many
+        self._limiter = trio.CapacityLimiter(count)  # never full: `_turns` admits as many
         self._turns = Turns(
             count,
             for_light=1 if count > 1 else 0,

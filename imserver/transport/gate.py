@@ -1,7 +1,7 @@
-"""What one address may have and do: open connections, and connections a second.
+"""Limits for one address: open connections, and new connections a second.
 
-An IPv6 address counts as its /64, which is one customer's at least. Law: no address, and no /48 of
-IPv6, ever has more than half of the room that the server has for connections.
+An IPv6 address counts as its /64, the smallest network of one customer. Law: no address and no IPv6
+/48 ever has more than half of the connections that the server has room for.
 
 Owner of the counts: `Gate`.
 """
@@ -20,11 +20,11 @@ from imserver.live.rates import Rate, RateLimiter
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-_AT_ONCE: Final = 8  # REST requests of one address under way
+_AT_ONCE: Final = 8  # REST requests of one address under way at once
 
 
 class Gate:
-    """Counts each address's connections, open ones and new ones a second."""
+    """Counts the connections of each address: open ones, and new ones a second."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class Gate:
 
     @asynccontextmanager
     async def under_way(self, address: str) -> AsyncIterator[None]:
-        """A REST request of an address, for which it waits until there is a place.
+        """Wait for a place for a REST request of an address, and hold it during the context.
 
-        However many connections an address asks on, nobody else waits for more than its places.
+        An address has a fixed number of places, however many connections it uses.
         """
         network = network_of(address)
         places = self._under_way.get(network)

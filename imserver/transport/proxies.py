@@ -1,7 +1,7 @@
-"""Who a client is where listed reverse proxies stand between: the only believers in their headers.
+"""The client's address behind trusted reverse proxies. Only this module reads their headers.
 
-`X-Forwarded-For` is a list to which each proxy adds, at its right, the address that it was asked
-from. What stands left of the entry that the last listed proxy made is whatever the client wrote.
+`X-Forwarded-For` is a list. Each proxy appends, at the right, the address of its own client.
+Entries left of the one that the outermost trusted proxy appended can be forged.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-UNIX: Final = "unix"  # stands for whatever comes by the Unix socket
+UNIX: Final = "unix"  # stands for connections through the Unix socket
 FORWARDED_FOR: Final = "X-Forwarded-For"
-# Some proxies say the port too, and put IPv6 addresses in brackets.
+# Some proxies add the port, and put IPv6 addresses in brackets.
 _WITH_PORT: Final = re.compile(r"\[(?P<v6>[^\]]+)\](:\d{1,5})?|(?P<v4>[\d.]+):\d{1,5}")
 
 
 class Proxies:
-    """Tells listed proxies from everyone else."""
+    """The trusted proxies."""
 
     def __init__(self, listed: Collection[str]) -> None:
         """Addresses and networks as `ipaddress` reads them, and `unix`.
@@ -36,7 +36,7 @@ class Proxies:
         self._unix = UNIX in listed
 
     def peer(self, address: str) -> Peer:
-        """Who is at the other end of a socket; no address: it is a Unix socket."""
+        """The other end of a socket. An empty address is that of a Unix socket."""
         if not address:
             return Peer("", self._unix)
         parsed = _parse(address)
@@ -45,10 +45,10 @@ class Proxies:
         return Peer(str(parsed), self._lists(parsed))
 
     def client(self, peer: Peer, forwarded: Iterable[str]) -> Peer:
-        """Who made a request that came from `peer` with these `X-Forwarded-For` headers.
+        """The client of a request that came from `peer` with these `X-Forwarded-For` headers.
 
-        The rightmost address that is no listed proxy's. Where the way there is malformed, it is
-        the proxy itself.
+        It is the rightmost address that is not a trusted proxy. If an entry on the way there is
+        malformed, it is the proxy itself.
         """
         if not peer.proxied:
             return peer
@@ -74,5 +74,5 @@ def _parse(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # An IPv4 address in IPv6 clothes (RFC 4291, 2.5.5.2) is the same client.
+    # An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) is the same client.
     return getattr(address, "ipv4_mapped", None) or address

@@ -1,13 +1,13 @@
-"""Where files come in, and from where they are cleared away.
+"""Receiving uploaded files, and deleting unused ones.
 
 Laws:
 
-- A content is on the disk, whole, before its file is in the database; a file leaves the database
-  before its content leaves the disk. So what a killed process leaves is a content that nobody has,
-  and the next start deletes it.
-- `Cabinet.placing` keeps the two ends apart: nobody deletes a content while somebody else finds
-  that it is there already.
-- A full disk refuses the upload (503) and leaves nothing of it.
+- A content is complete on disk before its file is in the database, and a file is removed from the
+  database before its content is deleted. A killed process can therefore only leave contents without
+  a file; the next start deletes them.
+- `Cabinet.placing` keeps these two apart: no content is deleted while an upload finds that it
+  already exists.
+- If the disk is full, the upload is refused (503) and nothing of it is left.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def invite(engine: Engine, caller: Caller, request: MemberRef) -> Invite:
-    """Check the id of who is invited.
+    """Check the id of the user to invite.
 
     Raises:
         ApiError: `invalid_request`; `forbidden` for the server's own user id.
@@ -34,7 +34,7 @@ def invite(engine: Engine, caller: Caller, request: MemberRef) -> Invite:
 
 
 class Invite(Governed[tuple[Invitation, int] | None]):
-    """Give a user leave to join; they are told, the group is not before they come."""
+    """Allow a user to join. They are told; the group learns of it when they join."""
 
     __slots__ = ("_user_id",)
 
@@ -43,10 +43,10 @@ class Invite(Governed[tuple[Invitation, int] | None]):
         self._user_id = user_id
 
     def apply(self, tx: Transaction) -> tuple[Invitation, int] | None:
-        """Store the invitation; for a member, or again, it is no news.
+        """Store the invitation. For a member, or if there is one already, nothing changes.
 
         Raises:
-            ApiError: `not_found`, also where who is invited has no account and needs one.
+            ApiError: `not_found`, also if the user has no account and needs one.
         """
         roster = self.authorise(tx)
         if self._user_id in roster.members:

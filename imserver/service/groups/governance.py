@@ -60,7 +60,7 @@ class Governed(Change[S, bytes]):
         """A member's number and role.
 
         Raises:
-            ApiError: `not_found` for whom is not in the group.
+            ApiError: `not_found` if the user is not in the group.
         """
         uid = roster.members.get(user_id)
         if uid is None:
@@ -218,13 +218,13 @@ class Add(Announced):
 
 
 def remove_member(engine: Engine, caller: Caller, request: MemberRef) -> Remove:
-    """Let a member be put out."""
+    """Make the change that removes a member."""
     return Remove(caller, request.group_id, request.user_id)
 
 
 class Remove(Announced):
-    """Remove a member and ban them; the message that says so is the last they see. Nobody removes
-    the owner, and only the owner removes an admin. Whoever wants to go leaves.
+    """Remove a member and ban them. The message that says so is the last that they see. Nobody
+    removes the owner, and only the owner removes an admin.
     """
 
     __slots__ = ("_user_id",)
@@ -301,7 +301,7 @@ class Appoint(Announced):
 
 
 def transfer_group(engine: Engine, caller: Caller, request: MemberRef) -> Transfer:
-    """Let a group be handed over."""
+    """Make the change that hands a group over."""
     return Transfer(caller, request.group_id, request.user_id)
 
 
@@ -329,7 +329,7 @@ class Transfer(Announced):
 
 
 def dissolve_group(engine: Engine, caller: Caller, request: GroupRef) -> Dissolve:
-    """Let a group be closed for good."""
+    """Make the change that closes a group."""
     return Dissolve(caller, request.group_id)
 
 

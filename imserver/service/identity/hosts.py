@@ -1,8 +1,8 @@
-"""By which names the server may be called, as a request's `Host` says them.
+"""The names under which the server may be reached, checked against a request's `Host`.
 
-Anybody's page may give itself the address of a server on its visitor's own machine, under a name of
-its own (DNS rebinding). To the browser the two are then one origin, and in open mode the page may
-say that it is whoever it likes. But what it cannot change is the name that the browser says.
+Any web page can point its own host name at the visitor's machine (DNS rebinding). To the browser,
+page and server are then one origin, and in open mode the page could act as any user. But it cannot
+change the name that the browser sends in `Host`.
 """
 
 from __future__ import annotations

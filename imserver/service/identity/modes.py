@@ -1,8 +1,8 @@
-"""Who a request is from: one implementation of `Identity` a mode.
+"""Identifying callers: one implementation of `Identity` for each mode.
 
-Transports hand over what a request brings and believe nothing themselves. Law: in every mode but
-`open` what a client calls itself decides nothing; where it is not who the caller was found to be,
-the request is refused.
+Transports pass on a request's headers and do not interpret them. Law: in every mode except `open`,
+the name that a client gives itself proves nothing. If it differs from the authenticated user, the
+request is refused.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Head = Callable[[str], Sequence[bytes]]
 
 
 class Identity(ABC):
-    """Finds out who calls. Raises `ApiError` where nobody is found, and says why."""
+    """Identifies callers. Raises `ApiError` with the reason if it cannot."""
 
     mode: ClassVar[str]
     challenge: ClassVar[str | None] = None  # `WWW-Authenticate` of a 401
-    proves: ClassVar[bool] = True  # whether callers are found out, and not just believed
+    proves: ClassVar[bool] = True  # whether callers are authenticated, and not just believed
 
     @property
     @abstractmethod
@@ -48,7 +48,7 @@ class Identity(ABC):
         """
 
     def of_handshake(self, peer: Peer, head: Head) -> str:
-        """Whom a WebSocket's handshake names, as far as that counts; its session keeps it.
+        """The user that a WebSocket's handshake names, if that counts; the session keeps it.
 
         Raises:
             ApiError: `unauthorized`, `forbidden` or `invalid_request`: no session begins.
@@ -104,7 +104,7 @@ class OpenIdentity(Identity):
 
 
 class ProxyIdentity(Identity):
-    """Callers are whom a listed reverse proxy names, in a header that nobody else may set."""
+    """A trusted reverse proxy names the caller, in a header that nobody else may set."""
 
     mode = "proxy"
 
@@ -144,7 +144,7 @@ class ProxyIdentity(Identity):
 
 
 class BearerIdentity(Identity):
-    """Callers are whose token they show: as a bearer over REST (RFC 6750), in `login` else."""
+    """A token names the caller: as a bearer token over REST (RFC 6750), in `login` otherwise."""
 
     challenge = "Bearer"
 
@@ -184,7 +184,7 @@ class BearerIdentity(Identity):
 
 
 def _claimed(head: Head) -> dict[str, str]:
-    """What a client calls itself in the document's header; two things are what nobody is."""
+    """The name that a client gives itself in `X-User-ID`. Two different ones match nobody."""
     given = {value.decode("utf-8", "replace") for value in head(USER_HEADER)} - {""}
     return {USER_HEADER: ", ".join(given)}
 
@@ -202,7 +202,7 @@ def held_to(grant: Grant, claims: Mapping[str, str | None]) -> Grant:
 
 
 def must_change_first() -> ApiError:
-    """What is said to who has to change their password before they ask for anything else."""
+    """The refusal for users who must change their password first."""
     return ApiError(
         Code.FORBIDDEN,
         "The password was for one login only: change it with POST /api/v1/auth/password",
