@@ -1,11 +1,11 @@
-"""How the process logs: to standard error, for people on a terminal, as JSON elsewhere.
+"""Logging to standard error: for people on a terminal, as JSON elsewhere.
 
-What a record is about (`FIELDS`) stands beside its sentence: said by who logs it, in `extra`, or
-by whoever began the work of the task, in `about`. Law: no record ever holds what users wrote,
-bodies, tokens or queries.
+A record has a sentence and fields (`FIELDS`). The caller gives these in `extra`, or the code that
+began the task's work gives them with `about`. Law: no record ever holds messages, bodies, tokens or
+queries.
 
-A thread writes what is logged. So whoever logs never waits for whoever reads the log: if that is
-nobody, records beyond `_MOST_WAITING` are dropped, counted, and the count is logged later.
+A thread writes the records, so code that logs never waits for the reader of the log. If nobody
+reads it, records beyond `_MOST_WAITING` are dropped and counted, and the count is logged later.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class About(logging.Filter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    said = {name: getattr(record, name, None) for name in FIELDS}
-    return {name: value for name, value in said.items() if value not in (None, "")}
+    values = {name: getattr(record, name, None) for name in FIELDS}
+    return {name: value for name, value in values.items() if value not in (None, "")}
 
 
 class JsonFormatter(logging.Formatter):

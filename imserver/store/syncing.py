@@ -83,10 +83,10 @@ def _merge(
     heads = []
     for first, cid, end in every(db, heads_sql, args | {"after": after}):
         upto = MAX_SEQ if end is None else end
-        ahead = _Ahead(db, piece_sql, args | {"cid": cid}, first, upto)
-        head = first if first > 0 else ahead.following(limit + 1)
+        cursor = _MessageCursor(db, piece_sql, args | {"cid": cid}, first, upto)
+        head = first if first > 0 else cursor.following(limit + 1)
         if head is not None:
-            heads.append((head, ahead))
+            heads.append((head, cursor))
     heapify(heads)
     rows: list[Row] = []
     size = 0
@@ -108,10 +108,10 @@ def _merge(
     return Synced(messages, len(messages) < len(rows))
 
 
-class _Ahead:
-    """One conversation's wanted messages, from the first of them on.
+class _MessageCursor:
+    """Reads one conversation's messages in order, in growing pieces.
 
-    With a negative `first` it is looked for from there, between the long runs of the user's own.
+    If `first` is negative, the search starts at `-first` and skips long runs of the user's own.
     """
 
     __slots__ = ("_args", "_db", "_end", "_first", "_piece", "_rows", "_runs", "_sql")
@@ -126,7 +126,7 @@ class _Ahead:
         self._runs = first < 0
         self._end = end
         self._piece = _FIRST_PIECE
-        self._rows: list[Row] = []  # read already, the next one last
+        self._rows: list[Row] = []  # read ahead; the next one is last
 
     def take(self, room: int) -> Row:
         """The next message, of which there must be one; `room` is how many could be used."""

@@ -2,16 +2,16 @@
 
 Laws:
 
-- Changes run in the order in which they were submitted, all that wait in one transaction, in a
-  thread of its own; while one batch is being synced the next gathers. There is no timer.
-- A change checks before it writes: one that raises `ApiError` has changed nothing, and its
-  neighbours stand. Any other exception is a defect: the batch is rolled back and run again one
-  by one, so that only the offender fails.
+- Changes run in the order in which they were submitted. All that wait run in one transaction, in a
+  worker thread. While one batch is synced to disk, the next one gathers. There is no timer.
+- A change checks before it writes: if it raises `ApiError`, it has changed nothing, and the others
+  are not affected. Any other exception is a defect: the batch is rolled back and run again one by
+  one, so that only the faulty change fails.
 - `done` is called in the trio thread, in commit order, and only when the commit is on disk.
 - Nothing is promised for a change whose `done` was called with an `ApiError`.
-- The WAL is folded into the file here, between batches, and not by SQLite within a commit: nobody
-  waits for it, and its failure is noticed (SQLite would say nothing while the WAL grows).
-- What fails is tried again by itself, so that it heals without anybody asking for anything.
+- The WAL is checkpointed here, between batches, and not by SQLite within a commit: no write waits
+  for it, and a failure is noticed (SQLite would not report it while the WAL grows).
+- After a failure the writer tries again by itself, so that it recovers without any request.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ RETRY: Final = 2.0  # seconds until what failed is tried again
 class Applied(Protocol):
     """One write."""
 
-    appends: ClassVar[bool]  # it asks nothing about messages: those before it may go on waiting
+    appends: ClassVar[bool]  # it reads no messages, so earlier ones need not be flushed before it
 
     def apply(self, tx: Transaction) -> Any:
         """Check and write, in the writer's thread.
@@ -62,7 +62,7 @@ class Applied(Protocol):
 
 
 class _Trial:
-    """A write that changes nothing, to see whether the store takes any."""
+    """A write that changes nothing, to test whether the store accepts writes."""
 
     appends: ClassVar = False
 

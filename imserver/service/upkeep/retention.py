@@ -1,15 +1,15 @@
-"""Messages are kept for so long, or for as long as there is room, and then removed.
+"""Removes messages that are too old, or too many for the size limit.
 
-So are the oldest entries of the audit log, by age alone.
+It also removes old entries of the audit log, by age only.
 
 Laws:
 
-- One small piece at a time, through the one writer, and a rest behind each. While others write, a
-  piece is only somewhat larger than what they wrote meanwhile: nobody who sends has to wait for it
-  noticeably, and yet more goes than comes.
-- A group may keep its messages for a shorter time than the server, never for longer. The limit of
-  the size holds for all of them together: the oldest go first, whosever they are.
-- Senders are told of what nobody had got.
+- It removes one small piece at a time, through the writer, with a pause after each. While others
+  write, a piece is only somewhat larger than what they have written meanwhile: sends do not wait
+  noticeably, and still more is removed than added.
+- A group may keep its messages for a shorter time than the server, never longer. The size limit
+  applies to all conversations together: the oldest messages go first.
+- Senders are told of messages that no recipient had received.
 """
 
 from __future__ import annotations
