@@ -11,6 +11,7 @@ socket when it is readable, and answers leave in one non-blocking send (see `liv
 | | | the client closed and has its answers: over |
 | leaving | what waits is sent, then our close frame | the client closed: over |
 | | | `LINGER` seconds: the connection is reset |
+| | what a client sends that came too early too often (4029) is dropped unread | |
 | over | `run` returns, and the socket is closed | |
 
 A client that closes first still gets the answers to what it asked before (`_finish_when_answered`,
@@ -127,9 +128,6 @@ class Connection:
 
     def _readable(self) -> None:
         """Take what has come; called by the pump, which goes on when this returns."""
-        if self.session.outbox.goodbye is CloseCode.RATE_LIMITED:
-            self._pump.leave(self._sock)  # nothing more is read; `expire` ends the connection
-            return
         try:
             try:
                 data = self._sock.recv(READ_BYTES)
@@ -137,6 +135,8 @@ class Connection:
                 return
             except OSError:
                 data = b""
+            if data and self.session.outbox.goodbye is CloseCode.RATE_LIMITED:
+                return  # it must cost us nothing more
             if data:
                 self.session.heard = self._hub.tick
                 self._take(data)

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from imserver.domain.errors import ApiError, Code
+from imserver.store import reader as store_reader
 from imserver.store import reading
 from imserver.store.database import open_database
 from imserver.store.reader import Reader
@@ -18,7 +19,7 @@ from tests.store.failures import disk_gone
 from tests.support.writing import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import apsw
@@ -175,3 +176,24 @@ async def test_heavy_questions_of_one_caller_do_not_hold_up_another(
             assert await reader.ask(reading.newest_seq, by="ann") == 0
             assert reader.waiting == 59
             release.set()
+
+
+async def test_a_question_that_takes_too_long_is_interrupted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a caller; the server's own, and the next one, are answered."""
+    monkeypatch.setattr(store_reader, "MOST_SECONDS", 0.05)
+    reader = Reader(database, 1)
+
+    def count(most: int) -> Callable[[apsw.Connection], int]:
+        sql = f"""
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {most})
+            SELECT count(*) FROM n
+        """
+        return lambda db: int(reading.one(db, sql)[0])
+
+    with pytest.raises(ApiError) as refused:
+        await reader.ask(count(1_000_000_000), by="ann", heavy=True)
+    assert refused.value.code is Code.UNAVAILABLE
+    assert await reader.ask(count(1_000), by="ann") == 1_000
+    assert await reader.ask(count(1_000_000)) == 1_000_000

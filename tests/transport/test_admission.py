@@ -10,7 +10,7 @@ from imserver.config import Admission, Timeouts
 from imserver.domain.errors import CloseCode
 from tests.support import Refused, connect, login, rest, running_server
 from tests.support.clients import PATIENCE
-from tests.transport.raw import HANDSHAKE, open_raw, open_stream, request
+from tests.transport.raw import HANDSHAKE, PING, frame, open_raw, open_stream, request
 
 HELLO = {"receiver_id": "bob", "content": "hello"}
 
@@ -76,6 +76,24 @@ async def test_who_ignores_the_refusals_is_let_go_with_4029() -> None:
         with pytest.raises(ConnectionClosed) as closed:
             await alice.receive()
         assert closed.value.reason.code == CloseCode.RATE_LIMITED
+
+
+@pytest.mark.parametrize("flood", [frame(b"{") * 500, frame(b"", PING) * 500], ids=["{", "ping"])
+async def test_before_a_login_ten_refusals_end_it_and_nothing_more_is_answered(
+    flood: bytes,
+) -> None:
+    admission = rates(requests_per_second=0.01, requests_burst=1, address_users=1)
+    async with running_server(admission=admission) as server, await open_stream(server) as stream:
+        await stream.send_all(HANDSHAKE + flood)
+        answer = b""
+        goodbye = CloseCode.RATE_LIMITED.to_bytes(2, "big")
+        with trio.fail_after(PATIENCE):
+            while goodbye not in answer:
+                piece = await stream.receive_some()
+                assert piece
+                answer += piece
+        assert answer.count(b"rate_limited") <= 10
+        assert answer.count(b"\x8a\x00") <= 11  # pongs
 
 
 async def test_a_user_has_so_many_sessions_and_no_more() -> None:
