@@ -294,6 +294,9 @@ async def test_refusals_conform_and_are_described() -> None:
 MAX_BODY = Config().limits.body_bytes
 
 
+SEND_FIELDS = {"receiver_id", "group_id", "type", "content", "client_msg_id", "attachments"}
+
+
 async def test_it_can_be_read_by_a_machine_that_knows_nothing_else() -> None:
     """Each parameter of each call is described: in its path, its query, its body or its head."""
     async with running_server() as server:
@@ -312,7 +315,7 @@ async def test_it_can_be_read_by_a_machine_that_knows_nothing_else() -> None:
         (one["in"], one["name"]) for one in by_name["send_message"]["parameters"]
     }
     for name, fields in (
-        ("send_message", {"receiver_id", "group_id", "type", "content", "client_msg_id"}),
+        ("send_message", SEND_FIELDS),
         ("ack", {"status", "cumulative"}),
         ("create_group", {"name", "description", "members", "private", "retention_days"}),
     ):
