@@ -159,18 +159,44 @@ def test_a_change_that_is_rolled_back_leaves_the_index_as_it_was(tmp_path: Path)
         assert bench.named_by_index("firm") == 1
 
 
-def test_more_changes_than_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imserver.store.search.handover.MOST", 2)
+@pytest.mark.parametrize(
+    ("bound", "value"),
+    [("MOST", 2), ("MOST_CHARACTERS", 25)],  # there are 11 characters in each message
+)
+def test_more_changes_than_may_wait(
+    bound: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"imserver.store.search.handover.{bound}", value)
     with opened(tmp_path) as bench:
         seqs = bench.send(*(f"secretword{number}" for number in range(8)))
         bench.catch_up()
         for seq in seqs:
             bench.edit(seq, "gone")
+        with bench.indexer.hand_over.snapshot() as outgoing:
+            assert len(outgoing.documents) == 2
         assert bench.find("secretword") == []
         assert len(bench.find("gone")) == 8
         bench.catch_up()
         assert bench.named_by_index("gone") == 8
         assert not bench.in_bytes("secretword")
+        bench.edit(seqs[0], "changed")  # there is room again
+        with bench.indexer.hand_over.snapshot() as outgoing:
+            assert list(outgoing.documents) == seqs[:1]
+
+
+def test_long_messages_go_in_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imserver.store.search.indexing.PIECE_CHARACTERS", 1)
+    with opened(tmp_path) as bench:
+        bench.send(*(f"needle {number}" for number in range(25)))
+        named = 0
+        while named < 25:  # and never more than one at once
+            bench.indexer.work()
+            named += 1
+            assert bench.named_by_index("needle") == named
+        assert not bench.indexer.work()
+        assert len(bench.find("needle")) == 25
 
 
 def test_after_a_kill_what_went_unnoticed_is_found_out(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from msgspec import json
 from imserver.domain.model import MESSAGE_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import apsw
 
@@ -86,8 +86,13 @@ def has_word(what: str) -> str:
 
 def read(db: apsw.Connection, sql: str, args: Sequence[int]) -> list[Document]:
     """The documents that one of the statements above finds."""
+    return list(iterate(db, sql, args))
+
+
+def iterate(db: apsw.Connection, sql: str, args: Sequence[int]) -> Iterator[Document]:
+    """The same one by one: long texts need not be in memory together."""
     rows: Any = db.execute(sql, args)
-    return [_document(*row) for row in rows]
+    return (_document(*row) for row in rows)
 
 
 def _document(

@@ -5,8 +5,8 @@ Laws:
 
 - What was handed over is committed, and whoever holds the lock sees all of it: a snapshot that is
   begun under the lock and what is waiting then belong together.
-- It is bounded: when more waits than `MOST`, only the places are kept, and the index builds the
-  parts that they are in again.
+- It is bounded: when more waits than `MOST` or `MOST_CHARACTERS`, only the places are kept, and the
+  index builds the parts that they are in again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imserver.store.search.documents import Document
 
 MOST: Final = 20_000  # documents that wait
+MOST_CHARACTERS: Final = 8 << 20  # of their contents
 
 
 class Outgoing(NamedTuple):
@@ -37,6 +38,7 @@ class HandOver:
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: list[Document] = []
+        self._characters = 0  # of the contents of what waits
         self._unknown: set[int] = set()
         self.news = Event()  # set when something was committed
 
@@ -45,10 +47,12 @@ class HandOver:
         """Commit what changes messages that stood like this; nothing waits if that fails."""
         with self._lock:
             yield
-            if len(self._waiting) + len(documents) > MOST:
+            characters = self._characters + _characters(documents)
+            if len(self._waiting) + len(documents) > MOST or characters > MOST_CHARACTERS:
                 self._unknown.update(document.seq for document in documents)
             else:
                 self._waiting += documents
+                self._characters = characters
         self.news.set()
 
     @contextmanager
@@ -63,6 +67,7 @@ class HandOver:
     def done(self, outgoing: Outgoing) -> None:
         """What waited then is in the index."""
         with self._lock:
+            self._characters -= _characters(self._waiting[: outgoing.waiting])
             del self._waiting[: outgoing.waiting]
             self._unknown -= outgoing.unknown
 
@@ -70,3 +75,7 @@ class HandOver:
         """The places of all that waits: there the index says what was."""
         with self._lock:
             return sorted({document.seq for document in self._waiting} | self._unknown)
+
+
+def _characters(documents: Sequence[Document]) -> int:
+    return sum(len(document.content) for document in documents)

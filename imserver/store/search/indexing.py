@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PIECE: Final = 400  # messages put into the index at once
+PIECE: Final = 400  # messages put into the index at once, at the most
+PIECE_CHARACTERS: Final = 1 << 20  # of their contents; the message that exceeds it is the last
 _NICENESS: Final = 10
 _BUSY_REST: Final = 9.0  # rests behind a piece while messages come, each as long as the piece took
 _FAR_BEHIND: Final = 100_000  # places; beyond, it rests no longer than it works
@@ -219,8 +220,7 @@ class Indexer:
             end = min(part.last, newest)
             if part.upto >= end:
                 continue
-            found = documents.read(self._main, documents.FORWARDS, (part.upto, end, self._piece))
-            whole = len(found) < self._piece or found[-1].seq == end
+            found, whole = self._next_piece(part.upto, end)
             upto = end if whole else found[-1].seq
             file.add(number, found, upto)
             self._behind = newest - upto if number == part_of(newest) else 0
@@ -228,3 +228,15 @@ class Indexer:
                 file.optimize(number)
             return not whole or number > part_of(oldest)
         return False
+
+    def _next_piece(self, after: int, end: int) -> tuple[list[Document], bool]:
+        """As many messages as go in at once, and whether no more are left up to `end`."""
+        found: list[Document] = []
+        characters = 0
+        place = (after, end, self._piece)
+        for document in documents.iterate(self._main, documents.FORWARDS, place):
+            found.append(document)
+            characters += len(document.content)
+            if characters > PIECE_CHARACTERS:
+                return found, document.seq == end
+        return found, len(found) < self._piece or found[-1].seq == end
