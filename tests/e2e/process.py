@@ -8,15 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 PATIENCE = 30.0  # seconds for a process to start or to end, on a busy machine
 COMMAND = [sys.executable, "-m", "imserver"]
@@ -60,8 +60,17 @@ class Process:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def files(self) -> int:
-        """How many files, sockets included, it has open now."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        """How many files, sockets included, it has open now outside its data folder.
+
+        Those inside are few, and the search index opens and closes some whenever it likes.
+        """
+        process = Path(f"/proc/{self.process.pid}")
+        data = (process / "cwd").resolve().joinpath(self.database).parent
+        count = 0
+        for descriptor in (process / "fd").iterdir():
+            with suppress(FileNotFoundError):  # it was closed meanwhile
+                count += data not in descriptor.readlink().parents
+        return count
 
 
 @asynccontextmanager

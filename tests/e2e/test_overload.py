@@ -62,10 +62,14 @@ async def test_the_systems_limit_of_files_is_a_limit_of_connections(tmp_path: Pa
     async with started(tmp_path, open_files=256) as server:
         async with AsyncExitStack() as clients:
             count = 0
-            while not await turned_away(server):
-                await clients.enter_async_context(raw_websocket(server))
+            while True:
+                raw = await clients.enter_async_context(open_raw(server))
+                await raw.send(HANDSHAKE)
+                if not (await raw.head()).startswith(b"HTTP/1.1 101 "):
+                    break
                 count += 1
                 assert count < 256
+            assert await turned_away(server)
             assert count > 50
         with trio.fail_after(PATIENCE):
             while await turned_away(server):
