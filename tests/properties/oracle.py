@@ -353,7 +353,8 @@ class Oracle:
         self.circles[group] = circle
         for member in dict.fromkeys([user, *members]):
             self._admit(circle, member)
-        self._announce(circle, f'{user} created the group "{name}"', "created", user, user)
+        sentence = f'{user} created the group "{name}"'
+        self._announce(circle, sentence, "created", user, user, {"name": name})
         return {"group": self.describe(circle)}
 
     def join(self, user: str, *, group: str) -> dict[str, Any] | str:
@@ -403,21 +404,29 @@ class Oracle:
         if circle is None:
             return refusal
         changes = []
+        details: dict[str, Any] = {"changed": []}
         if name not in (None, circle.name):
             circle.name = name
             changes.append(f'the name to "{name}"')
+            details["changed"].append("name")
+            details["name"] = name
         if description not in (None, circle.description):
             circle.description = description
             changes.append("the description")
+            details["changed"].append("description")
         if private not in (None, circle.private):
             circle.private = private
             changes.append(f"the group to {'private' if private else 'open'}")
+            details["changed"].append("private")
+            details["private"] = private
         if retention_days not in (None, circle.days):
             circle.days = retention_days
             changes.append("how long messages are kept")
+            details["changed"].append("retention_days")
         if changes:
             circle.updated = self.now
-            self._announce(circle, f"{by} changed {' and '.join(changes)}", "updated", by, by)
+            sentence = f"{by} changed {' and '.join(changes)}"
+            self._announce(circle, sentence, "updated", by, by, details)
         return {"group": self.describe(circle)}
 
     def add(self, by: str, *, group: str, members: list[str]) -> dict[str, Any] | str:
@@ -432,8 +441,8 @@ class Oracle:
             self._admit(circle, user)
         if new:
             listed = f"{', '.join(new[:-1])} and {new[-1]}" if len(new) > 1 else new[0]
-            all_of_them = new if len(new) > 1 else None
-            self._announce(circle, f"{by} added {listed}", "added", new[0], by, users=all_of_them)
+            all_of_them = {"user_ids": new} if len(new) > 1 else {}
+            self._announce(circle, f"{by} added {listed}", "added", new[0], by, all_of_them)
         return DONE
 
     def remove(self, by: str, *, group: str, user_id: str) -> dict[str, Any] | str:
@@ -460,7 +469,9 @@ class Oracle:
         if ROLES[circle.rank(user_id)] != role:
             (circle.admins.add if role == "admin" else circle.admins.discard)(user_id)
             article = "an admin" if role == "admin" else "a member"
-            self._announce(circle, f"{by} made {user_id} {article}", "role", user_id, by, role)
+            self._announce(
+                circle, f"{by} made {user_id} {article}", "role", user_id, by, {"role": role}
+            )
         return DONE
 
     def transfer(self, by: str, *, group: str, user_id: str) -> dict[str, Any] | str:
@@ -473,7 +484,7 @@ class Oracle:
             circle.owner = user_id
             circle.admins = circle.admins - {user_id} | {by}
             sentence = f"{user_id} now owns the group"
-            self._announce(circle, sentence, "transfer", user_id, by, "owner")
+            self._announce(circle, sentence, "transfer", user_id, by, {"role": "owner"})
         return DONE
 
     def dissolve(self, by: str, *, group: str) -> dict[str, Any] | str:
@@ -594,11 +605,9 @@ class Oracle:
         kind: str,
         whom: str,
         by: str,
-        role: str = "",
-        users: list[str] | None = None,
+        details: dict[str, Any] | None = None,
     ) -> None:
-        event: dict[str, Any] = {"kind": kind, "user_id": whom, "by": by}
-        event |= ({"role": role} if role else {}) | ({"user_ids": users} if users else {})
+        event = {"kind": kind, "user_id": whom, "by": by} | (details or {})
         post = self._add(None, circle.id, "system", None, "system", sentence, event)
         self._push_post(set(circle.members), post, None)
 
