@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from imserver.domain.model import MAX_SEQ, Level
-from imserver.store import queries, reading
+from imserver.store import queries, reading, runs
 
 if TYPE_CHECKING:
     import apsw
@@ -124,12 +124,9 @@ def first_hole(
 ) -> int | None:
     """The first message behind a place that a member could see and has not at a level, or None."""
     args = {"cid": cid, "uid": uid, "level": int(level), "self": to_self}
-    while True:
-        run = reading.one(db, queries.NEXT_RUN, cid, uid, after + 1)
-        upto = MAX_SEQ if run is None else run[0] - 1
-        holes = reading.every(db, queries.FIRST_HOLE, args | {"after": after, "upto": upto})
-        if holes:
-            return int(holes[0][0])
-        if run is None:
-            return None
-        after = run[1]
+    for first, upto in runs.stretches(db, cid, uid, after + 1, MAX_SEQ):
+        bounds = {"after": first - 1, "upto": upto}
+        hole = db.execute(queries.FIRST_HOLE, args | bounds).fetchone()
+        if hole is not None:
+            return int(hole[0])
+    return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from imserver.domain.model import MAX_SEQ
-from imserver.store import message_rows
+from imserver.store import message_rows, runs
 
 BEGIN: Final = "BEGIN IMMEDIATE"
 COMMIT: Final = "COMMIT"
@@ -164,32 +164,31 @@ _NOT_ACKED: Final = (
 
 
 def _first(start: str, wanted: str) -> str:
-    # Where in the conversation of `i` the first that is wanted stands behind `start`; as a
-    # negative where to look for it, if there are long runs of the user's own to be stepped over.
+    # In the conversation of `i`, the place of the first message behind `start` that is wanted. If
+    # there are long runs of the user's own to be stepped over, it is where to look, and 1 beside.
     return f"""CASE
-        WHEN NOT :own AND EXISTS (SELECT 1 FROM run r WHERE r.cid = i.cid AND r.uid = :uid)
-        THEN -max({start} + 1, i.from_seq)
+        WHEN NOT :own AND {runs.ANY} THEN max({start} + 1, i.from_seq)
         ELSE (SELECT m.seq FROM message m
               WHERE m.cid = i.cid AND m.seq > max({start}, i.from_seq - 1) AND {wanted}
               ORDER BY m.seq LIMIT 1)
-        END"""
+        END AS first, i.cid, i.to_seq, NOT :own AND {runs.ANY}"""
 
 
 # One row a membership interval with something wanted beyond the cursor: the first of it.
 HEADS_AFTER: Final = f"""
-    SELECT {_first(":after", _WANTED)} AS first, i.cid, i.to_seq
+    SELECT {_first(":after", _WANTED)}
     FROM membership i JOIN conversation c ON c.cid = i.cid
     WHERE i.uid = :uid AND (i.to_seq IS NULL OR i.to_seq > :after)
-      AND abs(first) <= ifnull(i.to_seq, abs(first))
+      AND first <= ifnull(i.to_seq, first)
 """
 # The same, beginning behind what the user has acknowledged without a hole.
 HEADS_UNACKED: Final = f"""
-    SELECT {_first("w.delivered_seq", f"{_WANTED} AND {_NOT_ACKED}")} AS first, i.cid, i.to_seq
+    SELECT {_first("w.delivered_seq", f"{_WANTED} AND {_NOT_ACKED}")}
     FROM membership i
     JOIN conversation c ON c.cid = i.cid
     JOIN member w ON w.cid = i.cid AND w.uid = i.uid
     WHERE i.uid = :uid AND (i.to_seq IS NULL OR i.to_seq > w.delivered_seq)
-      AND abs(first) <= ifnull(i.to_seq, abs(first))
+      AND first <= ifnull(i.to_seq, first)
 """
 # A piece of one conversation, from a head on.
 _PIECE: Final = (
@@ -211,20 +210,6 @@ INTERVAL_AT_OR_BEFORE: Final = (
 INTERVAL_AFTER: Final = (
     f"{_INTERVAL} WHERE uid = ? AND cid = ? AND from_seq > ? ORDER BY from_seq LIMIT 1"
 )
-# The long run of a user's messages that a place is in, or the next behind it.
-NEXT_RUN: Final = """
-    SELECT from_seq, to_seq FROM run
-    WHERE cid = ?1 AND uid = ?2 AND to_seq >= ?3
-      AND from_seq >= ifnull((SELECT from_seq FROM run WHERE cid = ?1 AND uid = ?2
-                              AND from_seq <= ?3 ORDER BY from_seq DESC LIMIT 1), 0)
-    ORDER BY from_seq LIMIT 1
-"""
-NOTE_RUN: Final = """
-    INSERT INTO run (cid, uid, from_seq, to_seq)
-    SELECT cid, ?2, ?3, ?4 FROM conversation
-    WHERE cid = ?1 AND (low_uid IS NULL OR low_uid < high_uid)
-    ON CONFLICT (cid, uid, from_seq) DO UPDATE SET to_seq = excluded.to_seq
-"""
 
 # -- acknowledgements -------------------------------------------------------------------------
 

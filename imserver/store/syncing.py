@@ -9,14 +9,14 @@ import msgspec
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import MAX_SEQ, parse_message_id
-from imserver.store import queries
+from imserver.store import queries, runs
 from imserver.store.message_rows import ENVELOPE_BYTES, Row
-from imserver.store.reading import every, find_uid, is_lost, newest_seq, one
+from imserver.store.reading import every, find_uid, is_lost, newest_seq
 from imserver.store.retention import removed
 from imserver.store.viewing import views_within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import apsw
 
@@ -81,10 +81,11 @@ def _merge(
     )
     args: dict[str, Any] = {"uid": uid, "own": own}
     heads = []
-    for first, cid, end in every(db, heads_sql, args | {"after": after}):
+    for first, cid, end, steps in every(db, heads_sql, args | {"after": after}):
         upto = MAX_SEQ if end is None else end
-        cursor = _MessageCursor(db, piece_sql, args | {"cid": cid}, first, upto)
-        head = first if first > 0 else cursor.following(limit + 1)
+        parts = runs.stretches(db, cid, uid, first, upto) if steps else iter([(first, upto)])
+        cursor = _MessageCursor(db, piece_sql, args | {"cid": cid}, parts)
+        head = cursor.following(limit + 1) if steps else first
         if head is not None:
             heads.append((head, cursor))
     heapify(heads)
@@ -109,22 +110,22 @@ def _merge(
 
 
 class _MessageCursor:
-    """Reads one conversation's messages in order, in growing pieces.
+    """Reads one conversation's messages in order, in growing pieces, from stretches of it."""
 
-    If `first` is negative, the search starts at `-first` and skips long runs of the user's own.
-    """
-
-    __slots__ = ("_args", "_db", "_end", "_first", "_piece", "_rows", "_runs", "_sql")
+    __slots__ = ("_args", "_db", "_first", "_piece", "_rows", "_sql", "_stretches", "_upto")
 
     def __init__(
-        self, db: apsw.Connection, sql: str, args: dict[str, Any], first: int, end: int
+        self,
+        db: apsw.Connection,
+        sql: str,
+        args: dict[str, Any],
+        stretches: Iterator[tuple[int, int]],
     ) -> None:
         self._db = db
         self._sql = sql
         self._args = args
-        self._first: int | None = abs(first)  # where to read on; None: there is nothing more
-        self._runs = first < 0
-        self._end = end
+        self._stretches = stretches
+        self._first, self._upto = 1, 0  # what is left of the stretch under way
         self._piece = _FIRST_PIECE
         self._rows: list[Row] = []  # read ahead; the next one is last
 
@@ -139,19 +140,15 @@ class _MessageCursor:
         return self._rows[-1].seq if self._rows else None
 
     def _read(self, room: int) -> None:
-        while not self._rows and self._first is not None:
-            upto, behind = self._upto(self._first)
+        while not self._rows:
+            if self._first > self._upto:
+                stretch = next(self._stretches, None)
+                if stretch is None:
+                    return
+                self._first, self._upto = stretch
             wanted = min(self._piece, room)
-            bounds = {"first": self._first, "upto": upto, "limit": wanted}
+            bounds = {"first": self._first, "upto": self._upto, "limit": wanted}
             found = every(self._db, self._sql, self._args | bounds)
             self._rows = [Row(*row) for row in reversed(found)]
-            self._first = self._rows[0].seq + 1 if len(found) == wanted else behind
+            self._first = (self._rows[0].seq if len(found) == wanted else self._upto) + 1
             self._piece *= 2
-
-    def _upto(self, first: int) -> tuple[int, int | None]:
-        """How far to read from a place on, and where to read on from there."""
-        if self._runs:
-            run = one(self._db, queries.NEXT_RUN, self._args["cid"], self._args["uid"], first)
-            if run is not None and run[0] <= self._end:
-                return run[0] - 1, run[1] + 1
-        return self._end, None

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.model import MESSAGE_TYPES, Role
-from imserver.store import accounts_queries, message_rows, queries, reading, remembered, rosters
+from imserver.store import accounts_queries, message_rows, queries, reading, rosters
 from imserver.store.message_rows import TYPE_NUMBERS
 from imserver.store.remembered import Remembered
+from imserver.store.runs import Runs
 from imserver.store.search import documents
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from imserver.store.search.handover import HandOver
 
 _TRY_OUT_BYTES: Final = 64 * 1024  # as long as the longest message
-LONG_RUN: Final = 64  # messages of one sender in a row, before it is noted and between notes
 
 
 class KnownSend(NamedTuple):
@@ -52,8 +52,7 @@ class Transaction:
         self._accounts_only = accounts_only  # nobody exists without an account
         self._unwritten: list[Any] = []  # the columns of messages, one behind the other
         self.remembered = Remembered()
-        # By conversation: who wrote last, from which place on, and how many in a row.
-        self._runs: dict[int, list[int]] = {}
+        self._runs = Runs()
         self.next_seq = 0  # the place that the next message will take; 0: the database knows
         self.now_ms = 0
         self.hand_over: HandOver | None = None  # to the search index, if there is one
@@ -91,7 +90,7 @@ class Transaction:
     def forget(self) -> None:
         """Drop everything remembered; the database says it again when asked."""
         self.remembered.forget()
-        self._runs.clear()
+        self._runs.forget()
         self.next_seq = 0
         self._unwritten.clear()
         self._outgoing = []
@@ -179,17 +178,7 @@ class Transaction:
         self._unwritten += message_rows.values(seq, cid, sender_uid, message)
         self.next_seq = seq + 1
         self._added[TYPE_NUMBERS[message.type]] += 1
-        run = self._runs.get(cid)
-        if run is None:
-            if len(self._runs) >= remembered.MOST:
-                self._runs.clear()
-            self._runs[cid] = [sender_uid, seq, 1]
-        elif run[0] != sender_uid:
-            run[0], run[1], run[2] = sender_uid, seq, 1
-        else:
-            run[2] += 1
-            if not run[2] % LONG_RUN:
-                self.db.execute(queries.NOTE_RUN, (cid, sender_uid, run[1], seq))
+        self._runs.note(self.db, cid, sender_uid, seq)
         return seq
 
     def flush(self) -> None:

@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from imserver.domain.model import MESSAGE_TYPES, Role
+from imserver.store import runs
 from imserver.store.database import open_database
-from imserver.store.tools.export import NOTE_RUNS
-from imserver.store.transaction import LONG_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +129,7 @@ def generate(folder: Path, messages: int, *, seed: int = 1) -> Filled:
         }
         _add_messages(db, random, messages, slots)
         _mark_as_read(db, messages)
-        db.execute(NOTE_RUNS, {"least": LONG_RUN})
+        runs.note_all(db)
         db.execute("COMMIT")
         # Off for speed only: what was written has to keep the law.
         if db.execute("PRAGMA foreign_key_check").fetchall():

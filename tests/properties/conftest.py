@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imserver.store import transaction
+from imserver.store import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,5 +16,5 @@ if TYPE_CHECKING:
 def short_runs_are_long() -> Iterator[None]:
     """Runs are noted from two messages on."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transaction, "LONG_RUN", 2)
+        patch.setattr(runs, "LONG", 2)
         yield

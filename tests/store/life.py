@@ -14,7 +14,7 @@ import apsw
 
 from imserver.service.engine import Change
 from imserver.service.upkeep.retention import RemovePiece
-from imserver.store import accounts, transaction
+from imserver.store import accounts, runs
 from imserver.store.audit import Author
 from imserver.store.files import uploaded
 from imserver.store.retention import removal
@@ -41,7 +41,7 @@ def lived_in(folder: Path) -> Iterator[Engines]:
     """An engine on a file in a folder, in which life has happened."""
     engines = Engines(folder)
     try:
-        with patch.object(transaction, "LONG_RUN", 2):  # else nobody here would talk that long
+        with patch.object(runs, "LONG", 2):  # else nobody here would talk that long
             engines.run(_live, engines)
         yield engines
     finally:

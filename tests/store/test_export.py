@@ -360,7 +360,7 @@ def test_an_import_notes_long_runs_afresh(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = exported(path)
-    monkeypatch.setattr("imserver.store.tools.export.LONG_RUN", 6)
+    monkeypatch.setattr("imserver.store.runs.LONG", 6)
     assert imported(tmp_path / "new", lines).exit_code == 0
     db = apsw.Connection(str(tmp_path / "new" / "imserver.db"))
     runs = db.execute(

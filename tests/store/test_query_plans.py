@@ -10,7 +10,7 @@ import pytest
 
 from imserver.domain.model import Level, Role
 from imserver.service.engine import Caller
-from imserver.store import accounts_queries, acknowledging, queries, rosters, syncing
+from imserver.store import accounts_queries, acknowledging, queries, rosters, runs, syncing
 from imserver.store.database import open_database
 from imserver.store.retention import removal_queries
 from imserver.store.transaction import Transaction
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+RUNS = {f"{name}_RUN": sql for name, sql in vars(runs).items() if name.isupper()}
 STATEMENTS = {
     name: sql
-    for name, sql in (vars(queries) | vars(accounts_queries) | vars(removal_queries)).items()
+    for name, sql in (vars(queries) | vars(accounts_queries) | vars(removal_queries) | RUNS).items()
     if name.isupper()
     and not name.startswith("_")
     and isinstance(sql, str)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imserver.domain.model import DAY_MS, MAX_SEQ
 from imserver.store import queries as common
-from imserver.store import reading
+from imserver.store import reading, runs
 from imserver.store.files import uploaded
 from imserver.store.retention import removal_queries as queries
 
@@ -156,7 +156,7 @@ def take_away(db: apsw.Connection, cid: int, messages: Sequence[Old]) -> None:
     db.executemany(queries.DROP_MESSAGE, ((message.seq,) for message in messages))
     highest = messages[-1].seq
     db.execute(queries.DROP_ACKS, (cid, highest))
-    db.execute(queries.DROP_RUNS, (cid, highest))
+    runs.drop_empty(db, cid, highest)
     db.execute(queries.SET_REMOVED, (cid, *_reaches(top, top_uid, other, messages)))
     floor = db.execute(queries.FLOOR).fetchone()
     if floor is None or floor[0] < highest:

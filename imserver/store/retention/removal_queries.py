@@ -42,12 +42,6 @@ DROP_ACKS: Final = """
     WHERE cid = ?1 AND seq <= ?2
       AND NOT EXISTS (SELECT 1 FROM message m WHERE m.seq = selective_ack.seq)
 """
-DROP_RUNS: Final = """
-    DELETE FROM run
-    WHERE cid = ?1 AND to_seq <= ?2
-      AND NOT EXISTS (SELECT 1 FROM message m
-                      WHERE m.cid = run.cid AND m.seq BETWEEN run.from_seq AND run.to_seq)
-"""
 SET_REMOVED: Final = """
     UPDATE conversation SET removed_seq = ?2, removed_uid = ?3, removed_other_seq = ?4
     WHERE cid = ?1

@@ -19,7 +19,7 @@ from msgspec import json, structs
 
 from imserver.domain.model import Event
 from imserver.domain.sentences import sentence
-from imserver.store import message_rows, queries, reading
+from imserver.store import message_rows, queries, reading, runs
 from imserver.store.database import StoreError
 from imserver.store.retention import removal
 from imserver.store.retention import removal_queries as removing
@@ -40,10 +40,7 @@ _CONVERSATIONS: Final = """
     SELECT m.cid, c.low_uid, c.high_uid
     FROM member m JOIN conversation c ON c.cid = m.cid WHERE m.uid = ?
 """
-_DROP_OF_CONVERSATION: Final = (
-    "DELETE FROM selective_ack WHERE cid = ?1 AND uid = ?2",
-    "DELETE FROM run WHERE cid = ?1 AND uid = ?2",
-)
+_DROP_OF_CONVERSATION: Final = ("DELETE FROM selective_ack WHERE cid = ?1 AND uid = ?2",)
 _DROP_MEMBER: Final = (
     "DELETE FROM membership WHERE cid = ?1 AND uid = ?2",
     "DELETE FROM member WHERE cid = ?1 AND uid = ?2",
@@ -102,6 +99,7 @@ def strip(tx: Transaction, uid: int, old: str, new: str, progress: Progress) -> 
             removal.take_away(tx.db, cid, piece)
             messages += len(piece)
             progress("removing messages", messages, 0)
+        runs.drop_of(tx.db, cid, uid)
         for statement in _DROP_OF_CONVERSATION:
             tx.db.execute(statement, (cid, uid))
         if low is None:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Union
 import apsw
 import msgspec
 
-from imserver.store import reading, schema
+from imserver.store import reading, runs, schema
 from imserver.store.beside import fold_wal, read_beside, require_current, sort_in_files
 from imserver.store.database import StoreError, migrate, schema_version, take_lock
 from imserver.store.lines import FORMAT, End, Header, Record, Target, UnknownUser
@@ -28,7 +28,6 @@ from imserver.store.tools.check import check
 from imserver.store.tools.records import KINDS
 from imserver.store.tools.restore import keep_mode
 from imserver.store.tools.user_export import SELECT_OF_USER
-from imserver.store.transaction import LONG_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,20 +36,6 @@ if TYPE_CHECKING:
     from imserver.store.lines import Line
     from imserver.store.tools.whole_files import Progress
 
-# All runs afresh, for messages that were not appended one by one: those of a run are as far
-# from each other in the conversation as among their sender's.
-NOTE_RUNS: Final = """
-    INSERT INTO run (cid, uid, from_seq, to_seq)
-    SELECT n.cid, n.sender_uid, min(n.seq), max(n.seq)
-    FROM (SELECT seq, cid, sender_uid,
-                 row_number() OVER (PARTITION BY cid ORDER BY seq)
-                 - row_number() OVER (PARTITION BY cid, sender_uid ORDER BY seq) AS ahead
-          FROM message) n
-    JOIN conversation c ON c.cid = n.cid
-    WHERE c.low_uid IS NULL OR c.low_uid < c.high_uid
-    GROUP BY n.cid, n.sender_uid, n.ahead
-    HAVING count(*) >= :least
-"""
 _LINES: Final = 1000  # between two reports, and in one transaction
 
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[(Header, *KINDS, End)])
@@ -261,7 +246,7 @@ class _Loading:
                 progress("importing", self._number, 0)
         if not self._whole:
             raise StoreError(f"{self._name} is not whole: its last line is missing")
-        self._db.execute(NOTE_RUNS, {"least": LONG_RUN})
+        runs.note_all(self._db)
         self._db.execute("COMMIT")
         return Moved(self._number, self._counts[records.UserLine], self._counts[MessageLine])
 
