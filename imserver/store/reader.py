@@ -2,7 +2,7 @@
 
 In WAL mode they read while the writer writes. A database in memory has one connection, which the
 readers and the writer share in turns. Callers take turns too: many reads of one caller delay
-another by one read, and heavy reads leave one connection for light ones. No caller\'s read takes
+another by one read, and heavy reads leave one connection for light ones. No caller's read takes
 longer than `MOST_SECONDS`.
 """
 

@@ -54,7 +54,7 @@ async def search_messages(engine: Engine, caller: Caller, request: SearchMessage
             db, uid, wanted, below=below, limit=limit, max_bytes=engine.limits.page_bytes
         )
 
-    found = await engine.reader.ask(question)
+    found = await engine.reader.ask(question, by=caller.user_id, heavy=True)
     following = None if found.following is None else str(found.following)
     return encode_json(Hits([Hit(view, ranges) for view, ranges in found.hits], following))
 
