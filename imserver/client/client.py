@@ -168,10 +168,17 @@ class Client(GroupCalls, AccountCalls, SearchCalls, HistoryCalls):
         type: str = "text",
         client_msg_id: str | None = None,
         attachments: Sequence[str] = (),
+        reply_to: str | None = None,
+        mentions: Sequence[str] = (),
+        mention_all: bool = False,
+        forward_of: str | None = None,
     ) -> Message:
         """Send a message to a user or a group; it is on the server's disk when this returns.
 
         `attachments` are ids of one's own files, at most 20. `content` may be "" only with some.
+        `reply_to` is a message of the conversation. `mentions` are users in it; `mention_all`
+        means everyone in a group. `forward_of` repeats a message with its files: leave `content`
+        empty.
 
         Safe to repeat with the same `client_msg_id`, 1-128 characters: the server stores it once
         for ever. Without one, a fresh one is used, and repeats after a reconnect are the client's
@@ -190,7 +197,16 @@ class Client(GroupCalls, AccountCalls, SearchCalls, HistoryCalls):
             raise Unread("read the events, or open the client with events=False")
         client_msg_id = client_msg_id or str(uuid.uuid4())
         request = requested.SendMessage(
-            content, to, group, type, client_msg_id, [*attachments] or None
+            content,
+            to,
+            group,
+            type,
+            client_msg_id,
+            [*attachments] or None,
+            reply_to,
+            [*mentions] or None,
+            mention_all or None,
+            forward_of,
         )
         sent: answered.Sent = await self._line.ask("send_message", request, answered.Sent)
         return sent.message

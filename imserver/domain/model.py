@@ -108,6 +108,13 @@ class Event(Struct, frozen=True, omit_defaults=True):
     changed: list[str] | None = None  # properties of the group that have changed
 
 
+class Forwarded(Struct, frozen=True):
+    """Who wrote what was forwarded, and when, in milliseconds."""
+
+    sender_id: str
+    timestamp: int
+
+
 class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A message as its recipients see it. It has `receiver_id` or `group_id`, never both."""
 
@@ -121,6 +128,12 @@ class Message(Struct, frozen=True, omit_defaults=True, kw_only=True):
     timestamp: int
     event: Event | None = None
     attachments: tuple[FileView, ...] = ()
+    reply_to: str | None = None  # the message answered, which may be gone
+    thread_id: str | None = None  # the first message of that thread
+    replies: int = 0  # in the thread that it begins; 1000: that or more
+    mentions: tuple[str, ...] = ()
+    mention_all: bool = False
+    forwarded: Forwarded | None = None
 
 
 class Group(Struct, frozen=True, omit_defaults=True):

@@ -23,6 +23,7 @@ from imserver.domain.model import (
 MAX_LIMIT: Final = 200  # things on a page
 DEFAULT_LIMIT: Final = 50
 MOST_ATTACHMENTS: Final = 20  # of one message
+MOST_MENTIONS: Final = 50
 
 
 def _schema(**schema: Any) -> Meta:
@@ -42,6 +43,7 @@ _Days = Annotated[
     _schema(anyOf=[{"const": 0}, {"minimum": MIN_RETENTION_DAYS, "maximum": MAX_RETENTION_DAYS}]),
 ]
 _FileIds = Annotated[list[str], _schema(maxItems=MOST_ATTACHMENTS, uniqueItems=True)]
+_Mentions = Annotated[list[_UserId], _schema(maxItems=MOST_MENTIONS, uniqueItems=True)]
 _Limit = Annotated[int, _schema(minimum=1, maximum=MAX_LIMIT)]
 
 
@@ -72,6 +74,10 @@ class SendMessage(Struct, frozen=True, gc=False):
     type: _Type | None = None
     client_msg_id: _ClientMsgId | None = None
     attachments: _FileIds | None = None
+    reply_to: str | None = None
+    mentions: _Mentions | None = None
+    mention_all: bool | None = None
+    forward_of: str | None = None
 
 
 class GetMessage(Struct, frozen=True):

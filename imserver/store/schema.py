@@ -25,6 +25,7 @@ Laws of the data:
   everybody can be told of what they miss, and nobody of their own messages.
 - A file is carried by the messages in `attachment`. Without one, `file.unused_ms` says since when;
   0 that it goes with the next sweep, because the last message that carried it is gone.
+- A `reply` keeps its thread when what it answers, or the thread's first message, is gone.
 - `failed` are removed messages that nobody had got: by their sender and place, with the newest
   place at the time, behind which their sender is to learn of it.
 """

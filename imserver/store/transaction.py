@@ -151,6 +151,14 @@ class Transaction:
             raise ApiError(Code.NOT_FOUND, f"There is no user {user_id}")
         return uid
 
+    def find_direct(self, user_id: str, other_id: str) -> int | None:
+        """The direct conversation of two users, if they have one."""
+        one, other = self.find_user(user_id), self.find_user(other_id)
+        if one is None or other is None:
+            return None
+        row = reading.one(self.db, queries.FIND_DIRECT, min(one, other), max(one, other))
+        return None if row is None else int(row[0])
+
     def direct(self, one: int, other: int) -> int:
         """The direct conversation of two users, who may be the same."""
         pair = (one, other) if one <= other else (other, one)

@@ -48,7 +48,7 @@ def views(db: apsw.Connection, uid: int, rows: Sequence[Row]) -> list[Message]:
     in a group what all others have reached who were there for it and still are.
     """
     statuses = _Statuses(db)
-    more = carried.by_place(db, rows)
+    more = carried.by_place(db, uid, rows)
     if not more:
         return [row.message(statuses.seen_by(uid, row)) for row in rows]
     return [row.message(statuses.seen_by(uid, row), more.get(row.seq, NOTHING)) for row in rows]
@@ -64,8 +64,8 @@ def views_within(
     found = views(db, uid, rows)
     size = 0
     for count, message in enumerate(found):
-        if message.attachments:
-            size += len(encode_json(message.attachments))
+        if message.attachments or message.mentions:
+            size += len(encode_json((message.attachments, message.mentions)))
         if count and size > max_bytes:
             return found[:count]
     return found

@@ -69,7 +69,7 @@ def test_a_file_goes_with_the_last_message_that_carries_it(tx: Transaction) -> N
     assert may_read(tx, "file_0") == ["alice"]
     uploaded.attach(tx.db, first, ["file_0"])
     assert may_read(tx, "file_0") == ["alice", "bob"]
-    uploaded.carry_on(tx, forwarded, first)
+    uploaded.attach(tx.db, forwarded, ["file_0"])
     assert may_read(tx, "file_0") == ["alice", "bob", "carol"]
     uploaded.detach(tx.db, [first])
     assert may_read(tx, "file_0") == ["alice", "bob", "carol"]

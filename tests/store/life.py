@@ -14,7 +14,7 @@ import apsw
 
 from imserver.service.engine import Change
 from imserver.service.upkeep.retention import RemovePiece
-from imserver.store import accounts, runs
+from imserver.store import accounts, carried, runs
 from imserver.store.audit import Author
 from imserver.store.files import uploaded
 from imserver.store.retention import removal
@@ -184,6 +184,17 @@ def _files(tx: Transaction) -> None:
     uploaded.attach(tx.db, carries, ["file_carried"])
     uploaded.attach(tx.db, recalled, ["file_gone"])
     uploaded.detach(tx.db, [recalled])
+    # A thread of three, the last of which mentions two users and everyone; another is forwarded.
+    first, second, third = (
+        seq
+        for (seq,) in tx.db.execute("SELECT seq FROM message WHERE cid = 4 AND type = 0 LIMIT 3")
+    )
+    carried.add_reply(tx.db, second, 4, first, first)
+    carried.add_reply(tx.db, third, 4, second, first)
+    bob = tx.find_user("bob")
+    assert bob is not None
+    carried.add_mentions(tx.db, third, 4, [alice, bob, None])
+    carried.add_forward(tx.db, first, carried.Origin(bob, "bob", 1))
 
 
 # No password gives this hash.

@@ -55,6 +55,16 @@ BREAKAGES = [
     ("files", "UPDATE file SET digest = 'x' WHERE file_id = 'file_unused'"),
     ("attachments", "UPDATE attachment SET ordinal = 1"),
     ("attachments", "INSERT INTO attachment VALUES (999, 0, 'file_carried')"),
+    ("replies", "UPDATE reply SET reply_to = seq"),
+    ("replies", "UPDATE reply SET root = 0"),
+    ("replies", "UPDATE reply SET root = reply_to WHERE root <> reply_to"),
+    ("replies", "UPDATE reply SET cid = 1"),
+    ("replies", "INSERT INTO reply VALUES (999, 4, 1, 1)"),
+    ("replies", "UPDATE reply SET reply_to = 1, root = 1 WHERE root = reply_to"),
+    ("mentions", "UPDATE mention SET cid = 1"),
+    ("mentions", "UPDATE mention SET ordinal = -1 WHERE ordinal = 0"),
+    ("mentions", "INSERT INTO mention VALUES (999, 0, 4, 1)"),
+    ("forwards", "INSERT INTO forward VALUES (999, 1, 0)"),
     ("runs", "UPDATE run SET to_seq = from_seq - 1"),
     ("runs", "UPDATE run SET to_seq = to_seq + 1"),
     (
@@ -200,6 +210,9 @@ def test_what_was_taken_away_is_no_breach(path: Path) -> None:
         path,
         f"""
         DELETE FROM message WHERE seq IN (2, 4, 13);
+        DELETE FROM reply WHERE seq IN (2, 4, 13);
+        DELETE FROM mention WHERE seq IN (2, 4, 13);
+        DELETE FROM forward WHERE seq IN (2, 4, 13);
         INSERT INTO meta VALUES ('lost_after:{1:020d}', 2);
         """,
     )
@@ -208,6 +221,9 @@ def test_what_was_taken_away_is_no_breach(path: Path) -> None:
         path,
         f"""
         DELETE FROM message WHERE seq > 13;
+        DELETE FROM reply WHERE seq > 13;
+        DELETE FROM mention WHERE seq > 13;
+        DELETE FROM forward WHERE seq > 13;
         INSERT INTO meta VALUES ('lost_after:{13:020d}', 99);
         UPDATE meta SET value = 100 WHERE key = 'seq_floor';
         """,

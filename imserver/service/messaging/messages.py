@@ -23,7 +23,7 @@ from imserver.domain.model import (
 )
 from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
 from imserver.service.groups.membership import no_such_group
-from imserver.service.messaging.extras import Checked, Extras, extras_of
+from imserver.service.messaging.extras import Checked, Destination, Extras, extras_of
 from imserver.store import acknowledging, reading, rosters, viewing
 from imserver.store.message_rows import NOTHING
 from imserver.store.retention import removed
@@ -60,7 +60,7 @@ def send_message(engine: Engine, caller: Caller, request: SendMessage) -> Send:
         raise ApiError(Code.FORBIDDEN, "Only the server sends messages of type system")
     extras = extras_of(request)
     content = request.content or ""
-    if not content and not (extras is not None and extras.attachments):
+    if not content and not (extras is not None and (extras.attachments or extras.forward_of)):
         raise ApiError(Code.INVALID_REQUEST, "content is required")
     most = engine.limits.content_bytes
     # A character has at most four bytes: most contents need no counting.
@@ -133,18 +133,20 @@ class Send(Change[_Stored, bytes]):
             cid = roster.cid
             users = roster.members
             if extras is not None:
-                carried = extras.check(tx, uid)
+                carried = extras.check(tx, uid, Destination(cid, users, group=True))
         else:
             assert self._receiver_id is not None
+            users = {self._sender, self._receiver_id}
             if extras is not None:
-                carried = extras.check(tx, tx.find_user(self._sender))
+                known = tx.find_direct(self._sender, self._receiver_id)
+                target = Destination(known, users, group=False)
+                carried = extras.check(tx, tx.find_user(self._sender), target)
             uid = tx.name_user(self._sender)
             cid = tx.direct(uid, tx.addressee(self._receiver_id))
-            users = {self._sender, self._receiver_id}
         message = self._message(tx.next_seq, tx.now_ms, carried=carried)
         seq = tx.append(cid, uid, message)
         if carried is not None:
-            carried.store(tx, seq)
+            carried.store(tx, seq, cid)
         if client_msg_id is not None:
             tx.remember_send(uid, client_msg_id, digest, seq)
         return _Stored(message, users)
@@ -184,13 +186,16 @@ class Send(Change[_Stored, bytes]):
     def _message(
         self, seq: int, sent_ms: int, status: str = _SENT, carried: Checked | None = None
     ) -> Message:
+        kind, content = self._kind, self._content
+        if carried is not None and carried.forwarded is not None:
+            kind, content = MESSAGE_TYPES[carried.forwarded.type], carried.forwarded.content
         return Message(
             id=message_id(seq),
             sender_id=self._sender,
             receiver_id=self._receiver_id,
             group_id=self._group_id,
-            type=self._kind,
-            content=self._content,
+            type=kind,
+            content=content,
             status=status,
             timestamp=sent_ms,
             **(NOTHING if carried is None else carried.fields),

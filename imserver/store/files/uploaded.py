@@ -199,11 +199,6 @@ def attach(db: apsw.Connection, seq: int, file_ids: Iterable[str]) -> None:
         db.execute(_USE, (file_id,))
 
 
-def carry_on(tx: Transaction, seq: int, from_seq: int) -> None:
-    """Let a message carry what another does: forwarded files are not uploaded again."""
-    attach(tx.db, seq, [file.file_id for file in attachments(tx.db, from_seq)])
-
-
 def attachments(db: apsw.Connection, seq: int) -> list[StoredFile]:
     """What a message carries, in the order in which its sender named it."""
     return [StoredFile(*row) for row in reading.every(db, _OF_MESSAGE, (seq,))]

@@ -16,9 +16,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imserver.domain.model import DAY_MS, MAX_SEQ
+from imserver.store import carried, reading, runs
 from imserver.store import queries as common
-from imserver.store import reading, runs
-from imserver.store.files import uploaded
 from imserver.store.retention import removal_queries as queries
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ def _remove(tx: Transaction, old: Sequence[Old], more: bool) -> Piece:
 def take_away(db: apsw.Connection, cid: int, messages: Sequence[Old]) -> None:
     """Remove messages of one conversation, in order of `seq`."""
     _, _, top, top_uid, other = reading.one(db, queries.FIND_CONVERSATION, cid)
-    uploaded.detach(db, (message.seq for message in messages))
+    carried.drop(db, [message.seq for message in messages])
     db.executemany(queries.DROP_MESSAGE, ((message.seq,) for message in messages))
     highest = messages[-1].seq
     db.execute(queries.DROP_ACKS, (cid, highest))

@@ -18,11 +18,12 @@ from imserver.store.tools import whole_files as files
 from imserver.store.tools.backup import reporting
 from imserver.store.tools.file_contents import damaged_contents
 from imserver.store.tools.foreign import strange_schema
-from imserver.store.tools.rules import RULES, Rule
+from imserver.store.tools.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from imserver.store.tools.judging import Rule
     from imserver.store.tools.whole_files import Progress
 
 MOST_EXAMPLES: Final = 5  # of what breaks a rule

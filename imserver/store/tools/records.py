@@ -16,6 +16,7 @@ from imserver.domain.model import Level, check_user_id
 from imserver.store.lines import Record, Target
 from imserver.store.message_rows import MessageLine
 from imserver.store.tools.account_records import TOKENS_LEFT_OUT, AccountLine, AuditLine
+from imserver.store.tools.carried_records import Forward, Mention, Reply
 from imserver.store.tools.file_records import Attachment, File
 from imserver.store.tools.group_records import (
     Barred,
@@ -195,6 +196,9 @@ KINDS: Final[tuple[type[Record], ...]] = (
     MessageLine,
     File,
     Attachment,
+    Reply,
+    Mention,
+    Forward,
     ClientMessage,
     SelectiveAck,
     Failed,

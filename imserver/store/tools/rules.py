@@ -5,10 +5,12 @@ A rule is a query for what breaks it. Its columns fill the braces of a sentence.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from imserver.domain.model import MAX_USER_ID, MESSAGE_TYPES, SYSTEM_USER, Role
 from imserver.store import queries
+from imserver.store.tools.carried_rules import CARRIED_RULES
+from imserver.store.tools.judging import Rule
 
 _NEWEST: Final = f"({queries.NEWEST_SEQ})"
 _FLOOR: Final = "ifnull((SELECT value FROM meta WHERE key = 'seq_floor'), 0)"
@@ -19,15 +21,6 @@ _COVERED: Final = """
             WHERE i.uid = {uid} AND i.cid = {table}.cid AND i.from_seq <= {table}.seq
               AND (i.to_seq IS NULL OR i.to_seq >= {table}.seq))
 """
-
-
-class Rule(NamedTuple):
-    """What must hold."""
-
-    name: str
-    law: str  # what it says, when it is kept
-    breaks: str  # the query for what breaks it; "": see `_ASKED_OTHERWISE`
-    sentence: str  # about one such row
 
 
 RULES: Final = (
@@ -329,6 +322,7 @@ RULES: Final = (
         "",
         "{0} {1}",
     ),
+    *CARRIED_RULES,
     # -- acknowledgements ---------------------------------------------------------------------
     Rule(
         "watermarks",

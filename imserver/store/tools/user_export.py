@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from imserver.store import message_rows
 from imserver.store.tools import group_records, records
 from imserver.store.tools.account_records import AccountLine, AuditLine
+from imserver.store.tools.carried_records import Forward, Mention, Reply
 from imserver.store.tools.file_records import Attachment, File
 
 if TYPE_CHECKING:
@@ -72,6 +73,32 @@ SELECT_OF_USER: Final[dict[type[Record], str]] = {
                       AND m.seq <= ifnull(i.to_seq, m.seq)
         JOIN attachment a ON a.seq = m.seq
         WHERE i.uid = :uid ORDER BY i.cid, i.from_seq, a.seq, a.ordinal
+    """,
+    Reply: """
+        SELECT a.seq, a.cid, a.reply_to, a.root
+        FROM membership i
+        JOIN message m ON m.cid = i.cid AND m.seq >= i.from_seq
+                      AND m.seq <= ifnull(i.to_seq, m.seq)
+        JOIN reply a ON a.seq = m.seq
+        WHERE i.uid = :uid ORDER BY i.cid, i.from_seq, a.seq
+    """,
+    Mention: """
+        SELECT a.seq, a.ordinal, a.cid, u.user_id
+        FROM membership i
+        JOIN message m ON m.cid = i.cid AND m.seq >= i.from_seq
+                      AND m.seq <= ifnull(i.to_seq, m.seq)
+        JOIN mention a ON a.seq = m.seq
+        LEFT JOIN user u ON u.uid = a.uid
+        WHERE i.uid = :uid ORDER BY i.cid, i.from_seq, a.seq, a.ordinal
+    """,
+    Forward: """
+        SELECT a.seq, u.user_id, a.sent_ms
+        FROM membership i
+        JOIN message m ON m.cid = i.cid AND m.seq >= i.from_seq
+                      AND m.seq <= ifnull(i.to_seq, m.seq)
+        JOIN forward a ON a.seq = m.seq
+        JOIN user u ON u.uid = a.sender_uid
+        WHERE i.uid = :uid ORDER BY i.cid, i.from_seq, a.seq
     """,
     records.ClientMessage: """
         SELECT :user, client_msg_id, digest, seq, sent_ms
