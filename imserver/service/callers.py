@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from imserver.service.engine import Engine, Operation
     from imserver.service.identity.modes import Head
 
+# Bound here: to read a member from its enum class takes 0.1 us, for every frame.
+_ANYONE: Final = Who.ANYONE
+_ADMINISTRATOR: Final = Who.ADMINISTRATOR
 _ANSWER_BYTES: Final = 64 * 1024  # each so many bytes of an answer cost one request
 
 
@@ -50,6 +53,8 @@ def admit(
         ApiError: `not_logged_in`, `unauthorized`, `forbidden` or `invalid_request` if the caller
             may not; `rate_limited` if they have asked for too much.
     """
+    if engine.admission is None:
+        return _found(engine, operation, caller, head)
     try:
         caller = _found(engine, operation, caller, head)
     except ApiError:
@@ -62,8 +67,8 @@ def admit(
 def _found(
     engine: Engine, operation: Admissible | None, caller: Caller, head: Head | None
 ) -> Caller:
-    who = Who.ANYONE if operation is None else operation.who
-    if who is not Who.ANYONE and not (who is Who.ADMINISTRATOR and caller.peer.operator):
+    who = _ANYONE if operation is None else operation.who
+    if who is not _ANYONE and not (who is _ADMINISTRATOR and caller.peer.operator):
         if head is not None:
             grant = engine.identity.of_request(caller.peer, head)
             caller = Caller(grant.user_id, caller.session, grant, caller.peer)
@@ -72,7 +77,7 @@ def _found(
         assert operation is not None
         if caller.grant.must_change and not operation.before_change:
             raise must_change_first()
-        if who is Who.ADMINISTRATOR and not caller.administrator:
+        if who is _ADMINISTRATOR and not caller.administrator:
             raise ApiError(Code.FORBIDDEN, "Only an administrator of the server may do this")
     return caller
 

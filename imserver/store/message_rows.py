@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from imserver.domain.model import MESSAGE_TYPES, SYSTEM_USER, Event, Level, Message, message_id
 from imserver.store.lines import Record, Target
@@ -82,7 +83,7 @@ class Row(NamedTuple):
 
         `more` are the fields that only some messages have; see `carried`.
         """
-        return Message(
+        message = Message(
             id=message_id(self.seq),
             sender_id=self.sender or SYSTEM_USER,
             receiver_id=self.receiver,
@@ -92,8 +93,8 @@ class Row(NamedTuple):
             status=status.label,
             timestamp=self.sent_ms,
             event=None if self.event is None else msgspec.json.decode(self.event, type=Event),
-            **more,
         )
+        return replace(message, **more) if more else message  # unpacking nothing costs more
 
 
 # Of an erased user nothing stays in what the server says of itself; see `tools.erasing`.

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from imserver.domain.answered import OneMessage, StatusChange
 from imserver.domain.errors import ApiError, Code
@@ -25,7 +26,6 @@ from imserver.service.engine import Caller, Change, Delivery, Engine, Outcome
 from imserver.service.groups.membership import no_such_group
 from imserver.service.messaging.extras import Checked, Destination, Extras, extras_of
 from imserver.store import acknowledging, reading, rosters, viewing
-from imserver.store.message_rows import NOTHING
 from imserver.store.retention import removed
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Send(Change[_Stored, bytes]):
         kind, content = self._kind, self._content
         if carried is not None and carried.forwarded is not None:
             kind, content = MESSAGE_TYPES[carried.forwarded.type], carried.forwarded.content
-        return Message(
+        message = Message(
             id=message_id(seq),
             sender_id=self._sender,
             receiver_id=self._receiver_id,
@@ -198,8 +198,8 @@ class Send(Change[_Stored, bytes]):
             content=content,
             status=status,
             timestamp=sent_ms,
-            **(NOTHING if carried is None else carried.fields),
         )
+        return message if carried is None else replace(message, **carried.fields)
 
 
 async def get_message(engine: Engine, caller: Caller, request: GetMessage) -> bytes:
