@@ -28,6 +28,7 @@ from imserver.client.inbox import SyncPage
 from imserver.client.search_calls import SearchHit, SearchPage
 from imserver.client.sign_in import log_in, log_out, set_password
 from imserver.domain.answered import AuthSession, StatusChange, TokenIssued
+from imserver.domain.conversations import Conversation, Conversations
 from imserver.domain.errors import Code
 from imserver.domain.model import Group, Invitation, Member, Message
 
@@ -38,6 +39,8 @@ __all__ = [
     "ClientError",
     "Code",
     "ConnectionLost",
+    "Conversation",
+    "Conversations",
     "Disconnected",
     "Event",
     "Gap",

@@ -24,6 +24,7 @@ import trio
 from imserver.client.account_calls import AccountCalls
 from imserver.client.client_errors import ClientClosed, Unreachable, Unread
 from imserver.client.connection import Patience
+from imserver.client.conversation_calls import ConversationCalls
 from imserver.client.group_calls import GroupCalls
 from imserver.client.history_calls import HistoryCalls
 from imserver.client.inbox import Inbox, SyncPage
@@ -117,7 +118,7 @@ async def open_client(
         raise lone
 
 
-class Client(GroupCalls, AccountCalls, SearchCalls, HistoryCalls):
+class Client(GroupCalls, AccountCalls, SearchCalls, HistoryCalls, ConversationCalls):
     """One user's connection to a server; made by `open_client` alone.
 
     Iterating gives the events; one task at a time may do so. Cancelling it, or stopping, loses

@@ -211,6 +211,42 @@ INTERVAL_AFTER: Final = (
     f"{_INTERVAL} WHERE uid = ? AND cid = ? AND from_seq > ? ORDER BY from_seq LIMIT 1"
 )
 
+# -- the list of conversations ----------------------------------------------------------------
+
+CONVERSATION_OF: Final = "SELECT cid FROM message WHERE seq = ?"
+# Each conversation that the user is in: where it stands in the list, and up to where it is read.
+NEWEST_IN_EACH: Final = """
+    SELECT max(i.from_seq, c.removed_seq,
+               ifnull((SELECT m.seq FROM message m WHERE m.cid = i.cid
+                       ORDER BY m.seq DESC LIMIT 1), 0)), i.cid, w.read_seq
+    FROM membership i
+    JOIN conversation c ON c.cid = i.cid
+    JOIN member w ON w.cid = i.cid AND w.uid = i.uid
+    WHERE i.uid = :uid AND i.to_seq IS NULL
+"""
+UNREAD: Final = f"""
+    SELECT count(*) FROM (
+        SELECT 1 FROM membership i CROSS JOIN message m
+        WHERE i.uid = :uid AND i.cid = :cid AND i.from_seq <= :upto
+          AND i.from_seq >= ifnull((SELECT from_seq FROM membership
+                                    WHERE uid = :uid AND cid = :cid AND from_seq <= :after
+                                    ORDER BY from_seq DESC LIMIT 1), 0)
+          AND m.cid = :cid AND m.seq > max(:after, i.from_seq - 1)
+          AND m.seq <= min(:upto, ifnull(i.to_seq, :upto))
+          AND m.sender_uid <> :uid AND m.type <> {message_rows.TYPE_NUMBERS["system"]}
+          AND NOT EXISTS (SELECT 1 FROM selective_ack a
+                          WHERE a.cid = :cid AND a.uid = :uid AND a.seq = m.seq AND a.level = 2)
+        LIMIT :limit)
+"""
+CONVERSATION: Final = """
+    SELECT g.group_id, g.name, c.low_uid + c.high_uid - ?2, u.user_id
+    FROM conversation c
+    LEFT JOIN "group" g ON g.cid = c.cid
+    LEFT JOIN user u ON u.uid = c.low_uid + c.high_uid - ?2
+    WHERE c.cid = ?1
+"""
+COUNT_MEMBERS: Final = "SELECT count(*) FROM member WHERE cid = ? AND active"
+
 # -- acknowledgements -------------------------------------------------------------------------
 
 SET_WATERMARKS: Final = (

@@ -48,6 +48,12 @@ def covers(db: apsw.Connection, uid: int, cid: int, seq: int) -> bool:
     return one(db, queries.COVERS, uid, cid, seq) is not None
 
 
+def is_in(db: apsw.Connection, uid: int, cid: int, seq: int) -> bool:
+    """Whether a place is that of a message of a conversation, which the user may see."""
+    row = one(db, queries.CONVERSATION_OF, seq)
+    return row is not None and row[0] == cid and covers(db, uid, cid, seq)
+
+
 def find_conversation(
     db: apsw.Connection, uid: int | None, user_id: str | None, group_id: str | None
 ) -> tuple[int, int]:

@@ -82,6 +82,13 @@ def stretch(
     return Stretch(views(db, uid, rows), has_older, has_newer)
 
 
+def newest_visible(db: apsw.Connection, uid: int, cid: int) -> int | None:
+    """The place of the newest message of a conversation that the user may see."""
+    args = {"uid": uid, "cid": cid, "type": None, "limit": 1}
+    row = _Side(db, args, MAX_SEQ, older=True).peek()
+    return None if row is None else row.seq
+
+
 _OLDER: Final = "older"
 _NEWER: Final = "newer"
 

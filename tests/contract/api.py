@@ -27,6 +27,9 @@ TRANSPORTS = (WEBSOCKET, REST)
 PATHS = {
     "send_message": ("POST", "/api/v1/messages"),
     "get_message": ("GET", "/api/v1/messages/{message_id}"),
+    "list_conversations": ("GET", "/api/v1/conversations"),
+    "get_conversation": ("GET", "/api/v1/users/{user_id}/conversation"),
+    "mark_read": ("POST", "/api/v1/users/{user_id}/conversation/read"),
     "get_history": ("GET", "/api/v1/users/{user_id}/messages"),
     "search_messages": ("GET", "/api/v1/search"),
     "ack": ("POST", "/api/v1/messages/{message_id}/ack"),
@@ -60,6 +63,8 @@ PATHS = {
 
 # Operations on a conversation: their paths if it is a group's.
 GROUP_PATHS = {
+    "get_conversation": "/api/v1/groups/{group_id}/conversation",
+    "mark_read": "/api/v1/groups/{group_id}/conversation/read",
     "get_history": "/api/v1/groups/{group_id}/messages",
 }
 

@@ -196,6 +196,11 @@ async def test_answers_conform() -> None:
         found = await alice.say("search_messages", q="hello", limit=1)
         assert found["hits"]
         await alice.say("search_messages", q="hello", group_id=group_id, cursor=found["next"])
+        await alice.say("list_conversations", limit=1)
+        await alice.say("get_conversation", user_id="bob")
+        await alice.say("get_conversation_of_group", group_id=group_id)
+        await alice.say("mark_read", user_id="bob", message_id="msg_1")
+        await alice.say("mark_read_of_group", group_id=group_id)
         await alice.say("get_history", user_id="bob", around="msg_2")
         await alice.say("get_history_of_group", group_id=group_id)
         await alice.say("get_group", group_id=group_id)

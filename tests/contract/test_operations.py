@@ -148,6 +148,35 @@ async def _(stage: Stage) -> None:
         assert await bob.get_message(sent["id"]) == sent
 
 
+@scenario("list_conversations")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        await alice.send("bob")
+        page = await bob.call("list_conversations", {})
+        assert list(page) == ["conversations", "unread"]
+        assert page["unread"] == 1
+        [conversation] = page["conversations"]
+        assert (conversation["user_id"], conversation["unread"]) == ("alice", 1)
+
+
+@scenario("get_conversation")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.send("bob")
+        answer = await alice.call("get_conversation", {"user_id": "bob"})
+        assert (await alice.call("list_conversations", {}))["conversations"] == [
+            answer["conversation"]
+        ]
+
+
+@scenario("mark_read")
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice, stage.act("bob") as bob:
+        message_id = await alice.send("bob")
+        assert await bob.call("mark_read", {"user_id": "alice"}) == {"success": True}
+        assert await alice.status(message_id) == "read"
+
+
 @scenario("get_history")
 async def _(stage: Stage) -> None:
     async with stage.act("alice") as alice, stage.act("bob") as bob:
@@ -333,6 +362,36 @@ async def _(stage: Stage) -> None:
 async def _(stage: Stage) -> None:
     async with stage.act("alice") as alice:
         await alice.send("bob", "x" * (64 * 1024 + 1))
+
+
+@refusal("list_conversations", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.call("list_conversations", {"cursor": "x"})
+
+
+@refusal("get_conversation", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.call("get_conversation", {"user_id": "bob", "group_id": "group_x"})
+
+
+@refusal("mark_read", Code.INVALID_REQUEST)
+async def _(stage: Stage) -> None:
+    async with stage.act("alice") as alice:
+        await alice.call("mark_read", {"user_id": "bob", "group_id": "group_x"})
+
+
+@refusal("get_conversation", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("mallory") as mallory:
+        await mallory.call("get_conversation", {"user_id": "alice"})
+
+
+@refusal("mark_read", Code.NOT_FOUND)
+async def _(stage: Stage) -> None:
+    async with stage.act("mallory") as mallory:
+        await mallory.call("mark_read", {"group_id": "group_none"})
 
 
 @refusal("get_history", Code.INVALID_REQUEST)

@@ -46,6 +46,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
 # Operations of any user: what the group's being private, and one's part in it, do to them.
 BY_MEMBERSHIP = {
     "send_message": ("member", "admin", "owner"),
+    "get_conversation": ("former", "member", "admin", "owner"),
+    "mark_read": ("member", "admin", "owner"),  # tried with a message after the former's time
     "get_history": ("former", "member", "admin", "owner"),
     "search_messages": ("former", "member", "admin", "owner"),
     "join_group": ("invited", "member", "admin", "owner"),

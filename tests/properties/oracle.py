@@ -521,6 +521,30 @@ class Oracle:
             return "not_found"
         return {"message": self.show(user, post)}
 
+    def conversations(self, user: str) -> dict[str, tuple[int, list[dict[str, Any]]]]:
+        """What a user is in: how much of each is unread, and all that they may see of it."""
+        names: dict[str, object] = {
+            group: group for group, circle in self.circles.items() if user in circle.members
+        }
+        for post in self.posts:
+            if post.pair is not None and user in post.pair:
+                other = post.receiver if post.sender == user else post.sender
+                names[other] = post.conversation
+        found = {}
+        for name, conversation in names.items():
+            mine = [
+                post
+                for post in self.kept
+                if post.conversation == conversation and self.sees(user, post)
+            ]
+            unread = [
+                post
+                for post in mine
+                if post.sender not in (user, "system") and self.level(user, post) < 2
+            ]
+            found[name] = (len(unread), [self.show(user, post) for post in mine])
+        return found
+
     def look_group(self, user: str, group: str) -> dict[str, Any] | str:
         circle = self._open_circle(group)
         if circle is None or user not in circle.members:

@@ -596,6 +596,33 @@ class EngineMachine(RuleBasedStateMachine):
             assert message == self.oracle.look(user, seq)
         for (user, after, own), page in zip(syncs, pages, strict=True):
             self._check_page(user, page, after, own, 200)
+        for user in USERS:
+            self.check_conversations(user)
+
+    def check_conversations(self, user: str) -> None:
+        """The list, what is unread in each, and the history, read backwards in small pages."""
+        listed = self._ask("list_conversations", user, {"limit": 200})
+        expected = self.oracle.conversations(user)
+        counts = {
+            one.get("group_id") or one["user_id"]: one["unread"] for one in listed["conversations"]
+        }
+        assert counts == {name: unread for name, (unread, _) in expected.items()}
+        assert listed["unread"] == sum(counts.values())
+        unread = self._ask("list_conversations", user, {"limit": 200, "unread_only": True})
+        assert unread["conversations"] == [one for one in listed["conversations"] if one["unread"]]
+        for one in listed["conversations"]:
+            name = one.get("group_id") or one["user_id"]
+            field = "group_id" if "group_id" in one else "user_id"
+            history: list[Any] = []
+            request: dict[str, Any] = {field: name, "limit": 3}
+            while True:
+                page = self._ask("get_history", user, request)
+                history = page["messages"] + history
+                if not page["has_older"]:
+                    break
+                request["before"] = page["messages"][0]["id"]
+            assert history == expected[name][1]
+            assert one.get("last_message") == (history[-1] if history else None)
 
     async def _ask_everything(self, looks: list[Any], syncs: list[Any]) -> tuple[Any, Any]:
         ask = self.engines.ask

@@ -236,12 +236,14 @@ def ack(engine: Engine, caller: Caller, request: Ack) -> Acknowledge:
     return Acknowledge(caller, seq, level, bool(request.cumulative))
 
 
-class _News(NamedTuple):
+class News(NamedTuple):
+    """What an acknowledgement has changed."""
+
     senders: list[tuple[str | None, int]]  # whom it concerns (None: the server), and up to where
     now_ms: int
 
 
-class Acknowledge(Change[_News, bytes]):
+class Acknowledge(Change[News, bytes]):
     """Record how far a message, or all up to it, has come with one of its recipients."""
 
     __slots__ = ("_cumulative", "_level", "_seq", "_session", "_user_id")
@@ -252,7 +254,7 @@ class Acknowledge(Change[_News, bytes]):
         self._level = level
         self._cumulative = cumulative
 
-    def apply(self, tx: Transaction) -> _News:
+    def apply(self, tx: Transaction) -> News:
         """Move the watermark, or note the message apart.
 
         Raises:
@@ -273,9 +275,9 @@ class Acknowledge(Change[_News, bytes]):
             senders = [(row.sender, self._seq)]
         else:
             senders = []
-        return _News(senders, tx.now_ms)
+        return News(senders, tx.now_ms)
 
-    def conclude(self, news: _News) -> Outcome[bytes]:
+    def conclude(self, news: News) -> Outcome[bytes]:
         """Done; the senders' sessions and the recipient's other ones are told."""
         deliveries = [
             Delivery(self._push(seq, news.now_ms), {sender}, self._session)

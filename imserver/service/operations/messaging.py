@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from imserver.domain import answered, histories, requested, searches
+from imserver.domain import answered, conversations, histories, requested, searches
 from imserver.domain.errors import Code
 from imserver.service.admission import Budget
 from imserver.service.engine import Operation, Read, Rest, Who, Write
-from imserver.service.messaging import history, messages, searching, sync
+from imserver.service.messaging import history, messages, overview, searching, sync
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Write(
@@ -43,6 +43,44 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         rest=Rest("GET", "/api/v1/messages/{message_id}"),
         errors=(Code.NOT_FOUND,),
         handle=messages.get_message,
+    ),
+    Read(
+        name="list_conversations",
+        summary="List the caller's conversations, newest first, with what is unread",
+        request=conversations.ListConversations,
+        answer=conversations.Conversations,
+        ws="list_conversations",
+        rest=Rest("GET", "/api/v1/conversations"),
+        budget=Budget.SYNCS,
+        handle=overview.list_conversations,
+    ),
+    Read(
+        name="get_conversation",
+        summary="Get one of the caller's conversations",
+        request=conversations.ConversationRef,
+        answer=conversations.OneConversation,
+        ws="get_conversation",
+        rest=Rest(
+            "GET",
+            "/api/v1/users/{user_id}/conversation",
+            "/api/v1/groups/{group_id}/conversation",
+        ),
+        errors=(Code.NOT_FOUND,),
+        handle=overview.get_conversation,
+    ),
+    Write(
+        name="mark_read",
+        summary="Mark a conversation as read, up to a message or all of it",
+        request=conversations.MarkRead,
+        answer=answered.Success,
+        ws="mark_read",
+        rest=Rest(
+            "POST",
+            "/api/v1/users/{user_id}/conversation/read",
+            "/api/v1/groups/{group_id}/conversation/read",
+        ),
+        errors=(Code.NOT_FOUND,),
+        handle=overview.mark_read,
     ),
     Read(
         name="get_history",
