@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imserver.domain.conversations import Conversation
 from imserver.domain.model import MAX_SEQ, Role, message_id
-from imserver.store import queries
+from imserver.store import queries, runs
 from imserver.store.reading import every, find_uid, one
 from imserver.store.stretches import newest_visible
 from imserver.store.viewing import find_row, views
@@ -87,15 +87,12 @@ def _unread(db: apsw.Connection, uid: int, cid: int, newest: int, read: int, mos
     """How many messages of others the user has not read; long runs of their own are skipped."""
     if newest <= read:
         return 0
-    count, after = 0, read
-    while count < most:
-        run = one(db, queries.NEXT_RUN, cid, uid, after + 1)
-        upto = MAX_SEQ if run is None else run[0] - 1
-        args = {"uid": uid, "cid": cid, "after": after, "upto": upto, "limit": most - count}
+    count = 0
+    for first, upto in runs.stretches(db, cid, uid, read + 1, MAX_SEQ):
+        args = {"uid": uid, "cid": cid, "after": first - 1, "upto": upto, "limit": most - count}
         count += every(db, queries.UNREAD, args)[0][0]
-        if run is None:
+        if count >= most:
             break
-        after = run[1]
     return count
 
 

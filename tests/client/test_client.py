@@ -439,6 +439,29 @@ async def test_history_is_read_in_pages() -> None:
             await eve.history(group=group.id)
 
 
+async def test_conversations_are_listed_and_read() -> None:
+    async with (
+        running_server() as server,
+        open_client(server.url, "alice", events=False) as alice,
+        open_client(server.url, "bob", events=False) as bob,
+    ):
+        group = await alice.create_group("plans", ["bob"])
+        first = await alice.send("one", to="bob")
+        last = await alice.send("two", to="bob")
+        page = await bob.conversations(unread_only=True)
+        assert [(one.user_id, one.unread) for one in page.conversations] == [("alice", 2)]
+        assert (page.unread, page.next) == (2, None)
+        listed = await bob.conversations(limit=1)
+        assert listed.next is not None
+        others = await bob.conversations(limit=1, cursor=listed.next)
+        assert [one.group_id for one in others.conversations] == [group.id]
+        await bob.mark_read(user="alice", upto=first.id)
+        assert (await bob.conversation(user="alice")).unread == 1
+        await bob.mark_read(user="alice")
+        conversation = await bob.conversation(user="alice")
+        assert (conversation.unread, conversation.read_id) == (0, last.id)
+
+
 async def test_a_search_gives_ranges_of_characters() -> None:
     async with (
         running_server() as server,
