@@ -10,7 +10,7 @@ from imserver.domain.model import MAX_SEQ
 from imserver.store import queries
 from imserver.store.message_rows import ENVELOPE_BYTES, Row
 from imserver.store.reading import every, one
-from imserver.store.viewing import views
+from imserver.store.viewing import views, weight
 
 if TYPE_CHECKING:
     import apsw
@@ -71,7 +71,7 @@ def stretch(
         if row is None:
             turns.remove(name)
             continue
-        size += len(msgspec.json.encode(row.content)) + ENVELOPE_BYTES
+        size += _size(row)
         if count and size > max_bytes:
             break
         sides[name].take()
@@ -79,7 +79,25 @@ def stretch(
         count += 1
     rows = [*reversed(taken[_OLDER]), *taken[_NEWER]]
     has_older, has_newer = (sides[name].peek() is not None for name in (_OLDER, _NEWER))
-    return Stretch(views(db, uid, rows), has_older, has_newer)
+    messages = views(db, uid, rows)
+    weights = [weight(message) for message in messages]
+    if not any(weights):
+        return Stretch(messages, has_older, has_newer)
+    # What they carry was not counted. The furthest from the wanted place go until it fits.
+    older, newer = (len(taken[name]) for name in (_OLDER, _NEWER))
+    size = sum(weights) + sum(_size(row) for row in rows)
+    first, end = 0, len(messages)
+    while size > max_bytes and end - first > 1:
+        if older >= newer:
+            dropped, first, older, has_older = first, first + 1, older - 1, True
+        else:
+            dropped, end, newer, has_newer = end - 1, end - 1, newer - 1, True
+        size -= weights[dropped] + _size(rows[dropped])
+    return Stretch(messages[first:end], has_older, has_newer)
+
+
+def _size(row: Row) -> int:
+    return len(msgspec.json.encode(row.content)) + ENVELOPE_BYTES
 
 
 def newest_visible(db: apsw.Connection, uid: int, cid: int) -> int | None:

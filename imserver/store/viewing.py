@@ -64,11 +64,17 @@ def views_within(
     found = views(db, uid, rows)
     size = 0
     for count, message in enumerate(found):
-        if message.attachments or message.mentions:
-            size += len(encode_json((message.attachments, message.mentions)))
+        size += weight(message)
         if count and size > max_bytes:
             return found[:count]
     return found
+
+
+def weight(message: Message) -> int:
+    """Bytes of what a message carries beside its content, roughly; most carry nothing."""
+    if not message.attachments and not message.mentions:
+        return 0
+    return len(encode_json((message.attachments, message.mentions)))
 
 
 class _Statuses:

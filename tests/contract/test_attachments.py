@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 import trio
 
 from imserver.config import Limits
@@ -154,3 +155,27 @@ async def test_a_page_counts_what_its_messages_carry(transport: str) -> None:
             found += [hit["message"]["id"] for hit in answer["hits"]]
             cursor = answer.get("next")
         assert found == [f"msg_{number}" for number in range(5, 0, -1)]
+
+
+@pytest.mark.parametrize("wanted", ["before", "after", "around"])
+async def test_a_page_of_history_counts_it_too(wanted: str, transport: str) -> None:
+    settings = {"limits": Limits(page_bytes=4096)}
+    async with running_server(**settings) as server, acting(server, transport, "alice") as alice:
+        group_id = await alice.create_group()
+        ids = [(await upload(server, "alice", "n" * 190))["id"] for _ in range(4)]
+        sent = [
+            (await alice.send_message(group_id=group_id, content="x", attachments=ids))[
+                "message_id"
+            ]
+            for _ in range(9)
+        ]
+        place = {"before": "msg_99", "after": "msg_1", "around": sent[4]}[wanted]
+        answer = await alice.call("get_history", {"group_id": group_id, wanted: place})
+        found = [message["id"] for message in answer["messages"]]
+        assert 1 <= len(found) < 4
+        first = sent.index(found[0])
+        assert found == sent[first : first + len(found)]
+        assert answer["has_older"] is True  # the group's first notice, at least
+        assert answer["has_newer"] == (wanted != "before")
+        expected = {"before": sent[8], "after": sent[0], "around": sent[4]}[wanted]
+        assert expected in found
