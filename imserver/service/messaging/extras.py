@@ -133,6 +133,14 @@ def extras_of(request: SendMessage) -> Extras | None:
     Raises:
         ApiError: `invalid_request`.
     """
+    if not (  # nearly every send: nothing is made to find that out
+        request.attachments
+        or request.reply_to
+        or request.mentions
+        or request.mention_all
+        or request.forward_of
+    ):
+        return None
     extras = Extras(
         request.attachments or (),
         request.reply_to or None,
@@ -140,15 +148,10 @@ def extras_of(request: SendMessage) -> Extras | None:
         bool(request.mention_all),
         request.forward_of or None,
     )
-    if extras == _NOTHING:
-        return None
     if extras.forward_of and (request.content or extras.attachments):
         text = "A forwarded message brings its own content and attachments"
         raise ApiError(Code.INVALID_REQUEST, text)
     return extras
-
-
-_NOTHING: Final = Extras()
 
 
 def _visible(tx: Transaction, uid: int | None, identifier: str) -> Row:
