@@ -299,7 +299,10 @@ async def test_refusals_conform_and_are_described() -> None:
 MAX_BODY = Config().limits.body_bytes
 
 
-SEND_FIELDS = {"receiver_id", "group_id", "type", "content", "client_msg_id", "attachments"}
+SEND_FIELDS = {
+    *("receiver_id", "group_id", "type", "content", "client_msg_id", "attachments"),
+    *("reply_to", "mentions", "mention_all", "forward_of"),
+}
 
 
 async def test_it_can_be_read_by_a_machine_that_knows_nothing_else() -> None:
