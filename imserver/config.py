@@ -98,6 +98,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     page_bytes: Bytes = 512 * 1024
     outbox_bytes: Bytes = 1024 * 1024
     group_members: Count = 20_000
+    members_at_once: Count = 1000
     connections: Count = 1_000_000
 
 

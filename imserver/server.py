@@ -171,6 +171,7 @@ async def open_server(
                 content_bytes=config.limits.content_bytes,
                 page_bytes=config.limits.page_bytes,
                 group_members=config.limits.group_members,
+                members_at_once=config.limits.members_at_once,
                 pending_seconds=config.store.pending_seconds,
             ),
             identity=identity,

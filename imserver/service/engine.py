@@ -93,6 +93,11 @@ class Change(ABC, Generic[S, R]):
 
     appends: ClassVar[bool] = False  # see `store.writer.Applied`
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it writes so much that others go first; see `Writer.submit`."""
+        return False
+
     @abstractmethod
     def apply(self, tx: Transaction) -> S:
         """Check and write, in the writer's thread; see `store.writer`."""
@@ -190,6 +195,7 @@ class RequestLimits:
     content_bytes: int  # of one message's content, in UTF-8
     page_bytes: int  # of one page of sync
     group_members: int
+    members_at_once: int = 1000  # that one request may name
     pending_seconds: float = 10.0  # that a REST request waits for room among the writes
 
 
@@ -225,7 +231,7 @@ class Engine:
         Raises:
             ApiError: `unavailable`, while shutting down.
         """
-        self.writer.submit(change, partial(self._finish, change, done))
+        self.writer.submit(change, partial(self._finish, change, done), large=change.is_large)
 
     def _finish(
         self, change: Change[Any, R], done: Callable[[R | ApiError], None], stored: Any

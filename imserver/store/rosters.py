@@ -68,8 +68,16 @@ def admit(
     tx: Transaction, roster: Roster, newcomers: Sequence[tuple[str, int, Role]], from_seq: int
 ) -> Roster:
     """Let users in, from the message at `from_seq` on; returns the roster with them."""
-    for ordinal, (_, uid, role) in enumerate(newcomers):
-        begin_membership(tx, roster.cid, uid, ordinal, from_seq, role)
+    tx.db.executemany(
+        queries.ADD_MEMBER,
+        [
+            (roster.cid, uid, int(role), tx.now_ms, from_seq, ordinal)
+            for ordinal, (_, uid, role) in enumerate(newcomers)
+        ],
+    )
+    tx.db.executemany(
+        queries.BEGIN_MEMBERSHIP, [(uid, roster.cid, from_seq) for _, uid, _ in newcomers]
+    )
     tx.db.execute(queries.TOUCH_GROUP, (roster.cid, tx.now_ms, 0))
     members = roster.members | {user_id: uid for user_id, uid, _ in newcomers}
     return tx.remembered.keep_roster(structs.replace(roster, members=members))

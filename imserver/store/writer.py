@@ -3,7 +3,8 @@
 Laws:
 
 - Changes run in the order in which they were submitted. All that wait run in one transaction, in a
-  worker thread. While one batch is synced to disk, the next one gathers. There is no timer.
+  worker thread. Large changes wait apart: one runs at the end of each batch. While one batch is
+  synced to disk, the next one gathers. There is no timer.
 - A change checks before it writes: if it raises `ApiError`, it has changed nothing, and the others
   are not affected. Any other exception is a defect: the batch is rolled back and run again one by
   one, so that only the faulty change fails.
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 Done = Callable[[Any], None]
 
+MOST_LARGE: Final = 256  # large changes that may wait
 FOLDED_PAGES: Final = 1000  # in the WAL until it is folded in; SQLite's own measure
 RETRY: Final = 2.0  # seconds until what failed is tried again
 
@@ -94,6 +96,7 @@ class Writer:
         self._max_batch = max_batch
         self._after_batch = after_batch
         self._queue: deque[tuple[Applied, Done]] = deque()
+        self._large: deque[tuple[Applied, Done]] = deque()  # one of them goes with each batch
         self._wake = trio.Event()
         self._room = trio.Event()
         self._closing = False
@@ -116,7 +119,7 @@ class Writer:
     @property
     def queued(self) -> int:
         """How many writes wait for the next batch."""
-        return len(self._queue)
+        return len(self._queue) + len(self._large)
 
     @property
     def stored(self) -> dict[str, int]:
@@ -138,21 +141,28 @@ class Writer:
         while self.full:
             await self._room.wait()
 
-    def submit(self, change: Applied, done: Done) -> None:
+    def submit(self, change: Applied, done: Done, *, large: bool = False) -> None:
         """Queue a write; `done` is called later, in this thread.
+
+        A `large` one waits apart, so that many of them do not hold up the others. Whoever submits
+        one submits nothing else of the same client before it is done.
 
         It gets what `apply` returned, once that is on disk, or an `ApiError` instead.
 
         The bound is kept by the callers, who `wait_room` before they take the next request.
 
         Raises:
-            ApiError: `unavailable`, while shutting down.
+            ApiError: `unavailable`, while shutting down, or if too many large ones wait.
         """
         if self._closing:
             raise ApiError(Code.UNAVAILABLE, "The server is shutting down")
-        if not self._queue:
+        if large and len(self._large) >= MOST_LARGE:
+            raise ApiError(
+                Code.UNAVAILABLE, "Too many large changes are waiting", retry_after_ms=1000
+            )
+        if not self._queue and not self._large:
             self._waiting_since = perf_counter()
-        self._queue.append((change, done))
+        (self._large if large else self._queue).append((change, done))
         self._wake.set()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -163,7 +173,7 @@ class Writer:
 
     async def _write_until_closed(self, worker: Worker) -> None:
         while True:
-            if not self._queue:
+            if not self._queue and not self._large:
                 if self._closing:
                     self._closed.set()
                     return
@@ -177,6 +187,8 @@ class Writer:
                     await worker.run(self._fold)
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+            if self._large:
+                batch.append(self._large.popleft())
             since = self._waiting_since  # what stays behind is no older, so it may stay as it is
             # What was accepted is finished: a cancelled server waits for the batch under way.
             results = await worker.run(partial(self._write, [change for change, _ in batch]))

@@ -21,7 +21,16 @@ import trio
 from imserver.domain import frames
 from imserver.domain.errors import ApiError, CloseCode, Code
 from imserver.service.callers import admit, charge, settle
-from imserver.service.engine import Caller, Engine, Immediate, Operation, Procedure, Read, Write
+from imserver.service.engine import (
+    Caller,
+    Change,
+    Engine,
+    Immediate,
+    Operation,
+    Procedure,
+    Read,
+    Write,
+)
 from imserver.service.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -158,6 +167,8 @@ class Dispatcher:
             return self._ask(operation, request, kind, correlation)
         try:
             change = operation.handle(self._engine, self._caller, request)
+            if change.is_large:
+                return self._write_alone(operation, change, kind, correlation)
             slot = _Slot(self, kind, correlation, length)
             self._engine.submit(change, slot.resolve)
         except ApiError as error:
@@ -263,10 +274,12 @@ class Dispatcher:
             self._caller = Caller(grant.user_id, session, grant, session.peer)
         return data
 
-    async def _find_out(self, operation: Read | Procedure, request: Any) -> bytes:
+    async def _find_out(
+        self, operation: Read | Procedure | Write, asked: Awaitable[bytes]
+    ) -> bytes:
         self._session.asking = True
         try:
-            answer = await operation.handle(self._engine, self._caller, request)
+            answer = await asked
             settle(self._engine, operation, self._caller, answer)
             return answer
         except ApiError as error:
@@ -296,7 +309,19 @@ class Dispatcher:
         if isinstance(operation, Immediate):
             data = self._answer_now(operation, request)
         else:
-            data = await self._find_out(operation, request)
+            asked = operation.handle(self._engine, self._caller, request)
+            data = await self._find_out(operation, asked)
+        await self._answer(kind, data, correlation)
+
+    async def _write_alone(
+        self, operation: Write, change: Change[Any, bytes], kind: str, correlation: str | None
+    ) -> None:
+        """Do a large change. What the client asks next waits, as others' changes go first."""
+        await self._wait_pending(0, 0)
+        data = await self._find_out(operation, self._engine.write(change))
+        await self._answer(kind, data, correlation)
+
+    async def _answer(self, kind: str, data: bytes, correlation: str | None) -> None:
         self._send(kind, data, correlation)
         self._engine.hub.flush()
         if self._session.farewell is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from imserver.config import Limits
 from tests.contract.api import OverWebSocket, acting, code_of, refusal_of
 from tests.support import login, rest, running_server
 
@@ -277,3 +278,16 @@ async def test_a_group_id_is_a_string_that_must_be_there(act: str) -> None:
             assert answer["code"] == "invalid_request"
             assert "group_id" in answer["error"]
         assert await code_of(alice.call(act, {"group_id": ""})) == "not_found"
+
+
+async def test_one_request_names_so_many_members_at_the_most(transport: str) -> None:
+    limits = Limits(members_at_once=60)
+    async with running_server(limits=limits) as server, acting(server, transport, "alice") as alice:
+        many = [f"user{number}" for number in range(61)]
+        assert await code_of(alice.create_group(*many)) == "too_large"
+        group_id = await alice.create_group(*many[:60])  # a large change: others go first
+        request = {"group_id": group_id, "members": [f"other{number}" for number in range(61)]}
+        assert await code_of(alice.call("add_members", request)) == "too_large"
+        request["members"] = request["members"][:60]
+        assert await alice.call("add_members", request) == {"success": True}
+        assert len((await alice.get_group(group_id))["members"]) == 120

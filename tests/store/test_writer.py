@@ -16,7 +16,7 @@ from imserver.domain.errors import ApiError, Code
 from imserver.store import reading
 from imserver.store.database import Database, open_database
 from imserver.store.reader import Reader
-from imserver.store.writer import Writer
+from imserver.store.writer import MOST_LARGE, Writer
 from tests.store.failures import disk_gone, full_disk, locked_by_another
 from tests.support.writing import say
 
@@ -484,3 +484,30 @@ async def test_killed_in_a_transaction_it_keeps_what_was_committed_and_no_more(
         assert (await bench.do(post("after"))).result == 3
         bench.writer.close()
         await bench.writer.wait_closed()
+
+
+async def test_large_changes_go_one_a_batch_behind_the_others(
+    bench: Bench,
+) -> None:
+    gate = Gate()
+    first = bench.submit(gate)
+    await gate.wait_entered()
+    large = [Act(bench, post(f"large {number}")) for number in range(3)]
+    for act in large:
+        bench.writer.submit(act, act.finish, large=True)
+    small = [bench.submit(post()) for _ in range(2)]
+    gate.open()
+    with trio.fail_after(20):
+        await large[-1].done.wait()
+    assert bench.finished == [first, *small, *large]
+    assert [act.transaction for act in bench.finished] == [1, 2, 2, 2, 3, 4]
+
+
+async def test_too_many_large_changes_are_refused(bench: Bench) -> None:
+    act = Act(bench, post())
+    for _ in range(MOST_LARGE):
+        bench.writer.submit(act, act.finish, large=True)
+    with pytest.raises(ApiError) as refused:
+        bench.writer.submit(act, act.finish, large=True)
+    assert refused.value.code is Code.UNAVAILABLE
+    bench.submit(post())  # others are taken

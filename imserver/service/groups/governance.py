@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeVar
 from imserver.domain.answered import OneGroup
 from imserver.domain.errors import ApiError, Code
 from imserver.domain.frames import DONE, encode_json
-from imserver.domain.model import Event, Group, Role, check_user_id
+from imserver.domain.model import Event, Group, Role
 from imserver.service.engine import Caller, Change, Engine, Outcome
 from imserver.service.groups.membership import (
+    LARGE,
     check_description,
     check_name,
+    check_named,
     check_retention,
     no_such_group,
 )
@@ -178,10 +180,7 @@ def add_members(engine: Engine, caller: Caller, request: AddMembers) -> Add:
     users = list(dict.fromkeys(request.members))
     if not users:
         raise ApiError(Code.INVALID_REQUEST, "members must name at least one user")
-    if len(users) > engine.limits.group_members:
-        raise ApiError(Code.TOO_LARGE, f"A group has at most {engine.limits.group_members} members")
-    for user in users:
-        check_user_id(user, "members")
+    check_named(engine, users)
     return Add(caller, request.group_id, users, engine.limits.group_members)
 
 
@@ -194,6 +193,11 @@ class Add(Announced):
         super().__init__(caller, group_id)
         self._users = users
         self._most = most
+
+    @property
+    def is_large(self) -> bool:
+        """See `Change`."""
+        return len(self._users) > LARGE
 
     def apply(self, tx: Transaction) -> tuple[Notice, ...]:
         """Admit them, with one message for all.

@@ -29,12 +29,15 @@ from imserver.store import bans, group_lists, group_views, rosters
 from imserver.store.group_care import find_care
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from imserver.domain.groups import OfGroup
     from imserver.domain.requested import CreateGroup, GroupRef, Paged
     from imserver.store.remembered import Roster
     from imserver.store.transaction import Transaction
 
 _ALPHABET: Final = string.ascii_lowercase + string.digits
+LARGE: Final = 50  # users named in one change; beyond, other changes go first
 _ID_LENGTH: Final = 12  # random characters: 62 bits
 
 
@@ -48,13 +51,25 @@ def create_group(engine: Engine, caller: Caller, request: CreateGroup) -> Create
     description = check_description(request.description or "")
     others = dict.fromkeys(request.members or ())
     others.pop(caller.user_id, None)
-    for member in others:
-        check_user_id(member, "members")
+    check_named(engine, others)
     most = engine.limits.group_members
     if len(others) + 1 > most:
         raise ApiError(Code.TOO_LARGE, f"A group has at most {most} members")
     keep_ms = check_retention(request.retention_days or 0)
     return Create(caller, name, description, bool(request.private), keep_ms, list(others))
+
+
+def check_named(engine: Engine, users: Collection[str]) -> None:
+    """Check the users whom one request names as members.
+
+    Raises:
+        ApiError: `too_large`; `invalid_request`; `forbidden` for the server's own user id.
+    """
+    most = engine.limits.members_at_once
+    if len(users) > most:
+        raise ApiError(Code.TOO_LARGE, f"members may name at most {most} users; add others later")
+    for user in users:
+        check_user_id(user, "members")
 
 
 def check_name(name: str) -> str:
@@ -128,6 +143,11 @@ class Create(Change[_Created, bytes]):
         self._private = private
         self._keep_ms = keep_ms
         self._others = others
+
+    @property
+    def is_large(self) -> bool:
+        """See `Change`."""
+        return len(self._others) > LARGE
 
     def apply(self, tx: Transaction) -> _Created:
         """Store it with everyone in it.
