@@ -139,11 +139,11 @@ test('the table says what the server says', async () => {
   const description = await (await fetch(`${server.url}/openapi.json`)).json();
   for (const [path, methods] of Object.entries(description.paths)) {
     for (const [method, { operationId }] of Object.entries(methods)) {
-      const row = OPERATIONS[operationId];
+      // An operation on either kind of conversation is described at two paths, each with its own id.
+      const row = OPERATIONS[operationId.replace(/_of_group$/, '')];
       if (!row) assert.fail(`${operationId} is not in the table`);
-      const [start, end] = row.path.split('{place}');
-      const forms = end === undefined ? [start] : [`${start}users/{user_id}${end}`, `${start}groups/{group_id}${end}`];
-      assert.ok(forms.includes(path), `${operationId}: ${path}`);
+      const place = operationId.endsWith('_of_group') ? 'groups/{group_id}' : 'users/{user_id}';
+      assert.equal(path, row.path.replace('{place}', place), operationId);
       assert.equal(row.method, method.toUpperCase(), operationId);
     }
   }
