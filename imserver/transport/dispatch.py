@@ -13,6 +13,7 @@ Laws:
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Union
 
 import msgspec
@@ -275,11 +276,11 @@ class Dispatcher:
         return data
 
     async def _find_out(
-        self, operation: Read | Procedure | Write, asked: Awaitable[bytes]
+        self, operation: Read | Procedure | Write, ask: Callable[[], Awaitable[bytes]]
     ) -> bytes:
         self._session.asking = True
         try:
-            answer = await asked
+            answer = await ask()
             settle(self._engine, operation, self._caller, answer)
             return answer
         except ApiError as error:
@@ -309,8 +310,8 @@ class Dispatcher:
         if isinstance(operation, Immediate):
             data = self._answer_now(operation, request)
         else:
-            asked = operation.handle(self._engine, self._caller, request)
-            data = await self._find_out(operation, asked)
+            ask = partial(operation.handle, self._engine, self._caller, request)
+            data = await self._find_out(operation, ask)
         await self._answer(kind, data, correlation)
 
     async def _write_alone(
@@ -318,7 +319,7 @@ class Dispatcher:
     ) -> None:
         """Do a large change. What the client asks next waits, as others' changes go first."""
         await self._wait_pending(0, 0)
-        data = await self._find_out(operation, self._engine.write(change))
+        data = await self._find_out(operation, partial(self._engine.write, change))
         await self._answer(kind, data, correlation)
 
     async def _answer(self, kind: str, data: bytes, correlation: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from imserver import server as composition
+from imserver import building
 from imserver.config import Admission, Timeouts
 from imserver.domain.errors import ApiError, Code
 from imserver.service.engine import Who
@@ -95,9 +95,9 @@ class Store:
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     """Its routes are those of every server of the test."""
     store = Store()
-    given = composition.self_description
+    given = building.self_description
     monkeypatch.setattr(
-        composition, "self_description", lambda *args: [*given(*args), *store.routes()]
+        building, "self_description", lambda *args: [*given(*args), *store.routes()]
     )
     return store
 
