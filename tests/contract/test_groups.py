@@ -291,3 +291,21 @@ async def test_one_request_names_so_many_members_at_the_most(transport: str) -> 
         request["members"] = request["members"][:60]
         assert await alice.call("add_members", request) == {"success": True}
         assert len((await alice.get_group(group_id))["members"]) == 120
+
+
+async def test_an_invitation_that_held_no_more_is_used_up_by_joining(transport: str) -> None:
+    async with (
+        running_server() as server,
+        acting(server, transport, "ann") as ann,
+        acting(server, transport, "bob") as bob,
+        acting(server, transport, "carol") as carol,
+    ):
+        created = await ann.call("create_group", {"name": "open", "members": ["bob"]})
+        group = {"group_id": created["group"]["id"]}
+        await ann.call("invite", {**group, "user_id": "carol"})
+        await ann.call("leave_group", group)  # so the invitation holds no more
+        assert await carol.call("list_invitations", {}) == {"invitations": []}
+        await carol.call("join_group", group)
+        await ann.call("join_group", group)
+        await bob.call("set_role", {**group, "user_id": "ann", "role": "admin"})
+        assert await carol.call("list_invitations", {}) == {"invitations": []}

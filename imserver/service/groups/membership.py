@@ -305,8 +305,7 @@ class Join(Change[Notice | None, bytes]):
         if len(roster.members) >= self._most:
             raise ApiError(Code.TOO_LARGE, f"A group has at most {self._most} members")
         uid = tx.name_user(self._user_id)
-        if invited:
-            rosters.take_invitation(tx, roster.cid, uid)
+        rosters.take_invitation(tx, roster.cid, uid)  # one that does not hold any more, too
         newcomer = (self._user_id, uid, Role.MEMBER)
         roster = rosters.admit(tx, roster, [newcomer], tx.next_seq)
         return announce(
