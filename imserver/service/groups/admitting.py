@@ -6,6 +6,7 @@ admin lifts a ban by `unban_member`, or by inviting or adding the user again.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from imserver.domain.errors import ApiError, Code
@@ -106,8 +107,8 @@ def unban_member(engine: Engine, caller: Caller, request: MemberRef) -> UnbanMem
     return UnbanMember(caller, request.group_id, request.user_id)
 
 
-class UnbanMember(Governed[None]):
-    """Let a user join a group again. Without a ban nothing changes."""
+class _Withdrawn(Governed[None]):
+    """Something that a group holds about a user goes. If there is none, nothing changes."""
 
     __slots__ = ("_user_id",)
 
@@ -116,15 +117,29 @@ class UnbanMember(Governed[None]):
         self._user_id = user_id
 
     def apply(self, tx: Transaction) -> None:
-        """Lift the ban."""
+        """Withdraw it."""
         roster = self.authorise(tx)
         uid = tx.find_user(self._user_id)
         if uid is not None:
-            bans.lift(tx, roster.cid, uid)
+            self.withdraw(tx, roster.cid, uid)
+
+    @abstractmethod
+    def withdraw(self, tx: Transaction, cid: int, uid: int) -> None:
+        """Delete it, if it is there."""
 
     def conclude(self, stored: None) -> Outcome[bytes]:
         """Done; nobody is told."""
         return Outcome(DONE)
+
+
+class UnbanMember(_Withdrawn):
+    """Let a user join a group again."""
+
+    __slots__ = ()
+
+    def withdraw(self, tx: Transaction, cid: int, uid: int) -> None:
+        """Lift the ban."""
+        bans.lift(tx, cid, uid)
 
 
 async def list_bans(engine: Engine, caller: Caller, request: OfGroup) -> bytes:
@@ -162,25 +177,14 @@ def revoke_invitation(engine: Engine, caller: Caller, request: MemberRef) -> Rev
     return RevokeInvitation(caller, request.group_id, request.user_id)
 
 
-class RevokeInvitation(Governed[None]):
-    """Take an invitation back. Without one nothing changes."""
+class RevokeInvitation(_Withdrawn):
+    """Take an invitation back."""
 
-    __slots__ = ("_user_id",)
+    __slots__ = ()
 
-    def __init__(self, caller: Caller, group_id: str, user_id: str) -> None:
-        super().__init__(caller, group_id)
-        self._user_id = user_id
-
-    def apply(self, tx: Transaction) -> None:
+    def withdraw(self, tx: Transaction, cid: int, uid: int) -> None:
         """Drop the invitation."""
-        roster = self.authorise(tx)
-        uid = tx.find_user(self._user_id)
-        if uid is not None:
-            rosters.take_invitation(tx, roster.cid, uid)
-
-    def conclude(self, stored: None) -> Outcome[bytes]:
-        """Done; nobody is told."""
-        return Outcome(DONE)
+        rosters.take_invitation(tx, cid, uid)
 
 
 async def _cared_for(engine: Engine, caller: Caller, group_id: str) -> int:
